@@ -1,0 +1,109 @@
+"""The switches of the method in one frozen value, with the published setting and our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.records import RecordError, plain, read, settle, ticks
+
+Geometry = Literal["crop", "squash", "letterbox", "stretch"]
+Align = Literal["corners", "centers"]
+MaskOrder = Literal["upsample-first", "normalise-first"]
+Base = Literal["mean", "black"]
+ScoreSpace = Literal["cosine", "logit"]
+Combine = Literal["raw", "masks"]
+Edge = Literal["clamp", "mirror"]
+Connectivity = Literal[4, 8]
+Order = Literal["raster", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How a picture is placed, how its maps are weighed and how boxes are cut; every field is checked.
+
+    `mask_align` and `mask_order` are baked into a bundle when it is built: at run time they only say what
+    the bundle must have been built with.
+    """
+
+    name: str = "default"
+    # How the picture is fitted to the model's square. `stretch` is the published way: crop, then spread the
+    # saliency over the whole picture as if nothing had been cut off.
+    geometry: Geometry = "squash"
+    mask_align: Align = "corners"
+    mask_order: MaskOrder = "upsample-first"
+    base: Base = "mean"
+    # The unit of the temperature: 1, or 1 / logit scale, so that one number serves every model.
+    score_space: ScoreSpace = "logit"
+    temperature: float = 1.0
+    combine: Combine = "raw"
+    # How much of the average map, the one every query would light up, is subtracted from the weighted one.
+    contrast: float = 0.0
+    # What the final resize does beyond the outermost samples of the saliency.
+    resize: Edge = "clamp"
+    threshold: float = 0.6  # fraction of the maximum, compared strictly
+    connectivity: Connectivity = 4
+    min_area: float = 1e-3  # fraction of the picture, compared strictly
+    order: Order = "score"
+
+    def __post_init__(self) -> None:
+        """Check every field; raises `ValueError` naming the field, its value and what is allowed."""
+        settle(self)
+        _require(bool(self.name.strip()), "name", self.name, "text that is not blank")
+        _require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        _require(self.contrast >= 0, "contrast", self.contrast, "0 or above")
+        _require(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0 and below 1")
+        _require(0 <= self.min_area < 1, "min_area", self.min_area, "at least 0 and below 1")
+
+    def tau(self, logit_scale: float) -> float:
+        """Give the temperature in units of the plain cosine; `logit_scale` is the model's own, about 100."""
+        _require(logit_scale > 0, "logit_scale", logit_scale, "above 0")
+        return self.temperature if self.score_space == "cosine" else self.temperature / logit_scale
+
+    def replace(self, **changes: object) -> Spec:
+        """Copy the spec with some fields changed; raises `ValueError` on an unknown field or a bad value."""
+        return Spec.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields as plain values that JSON can write."""
+        return plain(self)
+
+    @classmethod
+    def from_dict(cls, data: object) -> Spec:
+        """Read what `to_dict` wrote; a field left out takes its default, an unknown one is refused."""
+        return read(cls, data, "spec")
+
+
+def preset(name: str) -> Spec:
+    """Give the named spec; raises `ValueError` with the choices when there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"`preset` must be one of {ticks(PRESETS)}, found {name!r}")
+    return PRESETS[name]
+
+
+def _require(holds: bool, field: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise RecordError(f"`{field}` must be {allowed}, found {value!r}")
+
+
+DEFAULT = Spec()
+
+# The published algorithm, switch by switch; used for parity with it.
+PAPER = Spec(
+    name="paper",
+    geometry="stretch",
+    mask_align="corners",
+    mask_order="upsample-first",
+    base="mean",
+    score_space="cosine",
+    temperature=1.0,
+    combine="raw",
+    contrast=0.0,
+    resize="mirror",
+    threshold=0.6,
+    connectivity=4,
+    min_area=1e-3,
+    order="raster",
+)
+
+PRESETS = {spec.name: spec for spec in (DEFAULT, PAPER)}
