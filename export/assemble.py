@@ -1,0 +1,181 @@
+"""From a loaded model to the files of a bundle: towers, graphs, tokenizer, manifest."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnx
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from torch import nn
+
+from engine.manifest import SCHEMA, FileInfo, GraphInfo, ImageInfo, Manifest, MapsInfo, MaskInfo, TextInfo
+from export.backbones import Backbone
+from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
+from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
+from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
+from export.options import SLOTS, Options, versions
+from export.vocabulary import write_templates, write_tokenizer
+from export.weights import Loaded
+
+MASK_EPS = 1e-7
+QUERIES = 16  # texts per run of the saliency graph; one costs as much as sixteen
+Report = Callable[[str], None]
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The towers of one model, and the sizes that every graph agrees on."""
+
+    encoder: ResNetEncoder | ViTEncoder
+    text: Tower
+    dtype: torch.dtype
+    side: int
+    maps: MapsInfo
+    dim: int
+    context: int
+    batch: int
+
+
+def take_apart(loaded: Loaded, options: Options) -> Parts:
+    """Make the encoder and the text tower at the asked precision, and read off the sizes."""
+    visual = loaded.model.visual
+    encoder, maps = (resnet_parts if isinstance(visual, ModifiedResNet) else vit_parts)(visual, options)
+    size = visual.image_size
+    side = size if isinstance(size, int) else size[0]
+    text = loaded.model
+    if options.precision == "fp16":
+        text = copy.deepcopy(loaded.model)  # the float32 model stays whole: the gate compares with it
+        del text.visual
+        to_half(encoder)
+        to_half(text)
+    return Parts(
+        encoder=encoder.eval(),
+        text=text,
+        dtype=torch.float16 if options.precision == "fp16" else torch.float32,
+        side=side,
+        maps=maps,
+        dim=visual.output_dim,
+        context=int(loaded.model.context_length),
+        batch=options.batch_for(side, maps.count),
+    )
+
+
+def resnet_parts(visual: Tower, options: Options) -> tuple[ResNetEncoder, MapsInfo]:
+    """A ResNet's maps: the closing ReLU of its last bottleneck."""
+    grid, count = visual.image_size // 32, visual.attnpool.q_proj.in_features
+    layer = f"layer4.{len(visual.layer4) - 1}"
+    return ResNetEncoder(visual), MapsInfo("bottleneck", layer, count, count, grid, grid, 0, 0)
+
+
+def vit_parts(visual: Tower, options: Options) -> tuple[ViTEncoder, MapsInfo]:
+    """A vision transformer's maps: read inside its first blocks, reduced to principal components if so asked."""
+    source, pca = options.map_source.removesuffix("-pca"), options.map_source.endswith("-pca")
+    first = visual.transformer.resblocks[0].attn
+    width, heads = first.embed_dim, first.num_heads
+    blocks = min(options.blocks, len(visual.transformer.resblocks))
+    per_block = heads if source == "attention" else width * (len(FACETS) if source == "qkv" else 1)
+    raw, (height, columns) = blocks * per_block, visual.grid_size
+    groups = raw // width if pca else 0
+    components = min(options.components, height * columns - 1, width) if pca else 0
+    count = groups * components if pca else raw
+    layer = f"blocks 1-{blocks}"
+    encoder = ViTEncoder(visual, source, blocks)
+    return encoder, MapsInfo(options.map_source, layer, raw, count, height, columns, groups, components)
+
+
+def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, report: Report) -> dict[str, GraphInfo]:
+    """Export and write the four graphs; the two of the image half share one file of weights."""
+    prepared = loaded.preprocessing
+    pixels = Pixels(prepared.mean, prepared.std)
+    side, maps, batch = parts.side, parts.maps, parts.batch
+    count, height, width = maps.count, maps.height, maps.width
+    image_weights = WeightsFile(folder / "image.onnx.weights")
+    graphs: dict[str, GraphInfo] = {}
+
+    def write(name: str, module: nn.Module, inputs: Inputs, outputs: tuple[str, ...], weights: WeightsFile) -> None:
+        report(f"exporting the {name} graph")
+        model = export_graph(module, inputs, outputs)
+        save_graph(model, folder / f"{name}.onnx", weights)
+        graphs[name] = describe(model, f"{name}.onnx")
+
+    blank = torch.zeros(SLOTS, side, side, 3, dtype=torch.uint8)
+    image = ImageGraph(pixels, parts.encoder, parts.dtype)
+    write("image", image, {"pixels": blank[:1]}, ("maps", "embedding"), image_weights)
+    masked = MaskedGraph(pixels, parts.encoder, parts.dtype, (side, height, width), masks_of(options))
+    passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
+    write("masked", masked, passes, ("embeddings",), image_weights)
+    tokens = {"tokens": torch.zeros(options.text_batch, parts.context, dtype=torch.int64)}
+    write("text", TextGraph(parts.text), tokens, ("embeddings",), WeightsFile(folder / "text.onnx.weights"))
+    scoring = {
+        "embeddings": torch.rand(count, parts.dim),
+        "base": torch.rand(parts.dim),
+        "maps": torch.rand(count, height, width),
+        "texts": torch.rand(QUERIES, parts.dim),
+        **{name: torch.tensor(1.0) for name in ("temperature", "combine", "contrast")},
+    }
+    write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), WeightsFile(folder / "saliency.onnx.weights"))
+    return graphs
+
+
+def masks_of(options: Options) -> MaskInfo:
+    """How masks are made: what the spec bakes into the masked graph."""
+    return MaskInfo(options.spec.mask_align, options.spec.mask_order, MASK_EPS)
+
+
+def describe(model: onnx.ModelProto, file: str) -> GraphInfo:
+    """A graph's file and signature, for the manifest."""
+    return GraphInfo(file=file, inputs=signature(model.graph.input), outputs=signature(model.graph.output))
+
+
+def write_words(folder: Path, parts: Parts) -> None:
+    """Write the tokenizer and the prompt templates."""
+    write_tokenizer(folder / "tokenizer.json", parts.context)
+    write_templates(folder / "templates.json")
+
+
+def make_manifest(
+    folder: Path, backbone: Backbone, loaded: Loaded, parts: Parts, options: Options, graphs: dict[str, GraphInfo]
+) -> Manifest:
+    """Describe what was written; parity and the inputs' hash are filled in later."""
+    prepared = loaded.preprocessing
+    files = {path.name: FileInfo(path.stat().st_size, digest(path)) for path in sorted(folder.iterdir())}
+    return Manifest(
+        schema=SCHEMA,
+        backbone=backbone.name,
+        weights=loaded.weights,
+        image=ImageInfo(parts.side, prepared.mean, prepared.std, prepared.resample),
+        maps=parts.maps,
+        masks=masks_of(options),
+        text=TextInfo(parts.context, options.text_batch),
+        dim=parts.dim,
+        logit_scale=float(loaded.model.logit_scale.detach().float().exp()),
+        batch=parts.batch,
+        slots=SLOTS,
+        precision=options.precision,
+        opset=OPSET,
+        graphs=graphs,
+        files=files,
+        built_with=versions(),
+        parity={},
+        inputs_hash="",
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`."""
+    (folder / "manifest.json").write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

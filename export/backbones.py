@@ -1,0 +1,113 @@
+"""Which backbones can be built: open_clip's own model configurations of the two CLIP families, by name or by file."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+
+Config = dict[str, Any]
+
+QUICK = "-quickgelu"
+TABLE = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336", "ViT-H-14")
+ALIASES = {"ViT-L-14@336px": "ViT-L-14-336", "ViT-L-14@336": "ViT-L-14-336"}
+
+
+class BackboneError(ValueError):
+    """The backbone asked for is unknown or is not one that VL-Score can read."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A model configuration and the name that its bundle gets."""
+
+    name: str
+    config: Config
+    explicit_activation: bool  # the configuration itself says which GELU; open_clip's plain names do not
+
+    @property
+    def family(self) -> Literal["resnet", "vit"]:
+        """Which kind of image tower this is."""
+        return "resnet" if isinstance(self.config["vision_cfg"].get("layers"), list) else "vit"
+
+
+def find_backbone(asked: str) -> Backbone:
+    """Find a backbone by open_clip name (`RN50`, `ViT-B/16`) or by the path of a model configuration in JSON."""
+    if asked.endswith(".json"):
+        return from_file(Path(asked))
+    name = asked.replace("/", "-")
+    name = ALIASES.get(name, name)
+    config = open_clip.get_model_config(name)
+    if config is None:
+        near = difflib.get_close_matches(name, supported_names(), n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise BackboneError(
+            f"backbone `{asked}` is unknown{hint}\n"
+            "list them with `python -m export.build --list`, or give the path of an open_clip model configuration (.json)"
+        )
+    check(name, config)
+    return Backbone(name.removesuffix(QUICK), copy.deepcopy(config), name.endswith(QUICK))
+
+
+def from_file(path: Path) -> Backbone:
+    """Read a model configuration in open_clip's JSON form (with or without the `model_cfg` wrapper)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BackboneError(f"backbone configuration `{path}` does not exist") from None
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"backbone configuration `{path}` is not readable JSON: {error}") from None
+    config = content.get("model_cfg", content) if isinstance(content, dict) else {}
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
+    if missing:
+        raise BackboneError(f"backbone configuration `{path}` lacks {', '.join(missing)}; it must be an open_clip model config")
+    check(path.stem, config)
+    return Backbone(path.stem, config, True)
+
+
+def check(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse towers that are neither a CLIP ResNet nor a plain CLIP vision transformer with a CLIP text tower."""
+    reason = unsupported(config)
+    if reason:
+        raise BackboneError(
+            f"backbone `{name}` cannot be built: {reason}. Supported are CLIP's ResNets and plain vision transformers "
+            "with CLIP's own text tower; see `python -m export.build --list`"
+        )
+
+
+def unsupported(config: Mapping[str, Any]) -> str:
+    """Say why a configuration is outside the two families, or nothing when it is inside."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    tests = {
+        "its image tower is a timm model": "timm_model_name" in vision,
+        "its image tower pools by attention or not at all": bool(vision.get("attentional_pool"))
+        or vision.get("pool_type", "tok") not in ("tok", "avg"),
+        "its attention blocks are not CLIP's": any(
+            vision.get(key) for key in ("block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner")
+        ),
+        "its text tower is a Hugging Face model": "hf_model_name" in text,
+        "its tokenizer is not CLIP's": any(key in text for key in ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")),
+        "its text tower pools another way": text.get("pool_type", "argmax") != "argmax",
+        "it generates captions (CoCa)": "multimodal_cfg" in config or bool(text.get("embed_cls")),
+        "its pictures are not square": isinstance(vision.get("image_size", 224), list),
+    }
+    return next((reason for reason, found in tests.items() if found), "")
+
+
+def supported_names() -> list[str]:
+    """Every open_clip configuration that can be built, the published CLIP backbones first."""
+    others = [name for name in open_clip.list_models() if name not in TABLE]
+    fitting = [name for name in others if (config := open_clip.get_model_config(name)) and not unsupported(config)]
+    return [*TABLE, *fitting]
+
+
+def tags(name: str) -> list[str]:
+    """The pretrained tags that open_clip knows for a backbone, under its plain and its QuickGELU name."""
+    plain, quick = (open_clip.list_pretrained_tags_by_model(each) for each in (name, name + QUICK))
+    return list(dict.fromkeys([*plain, *quick]))

@@ -1,0 +1,185 @@
+"""The numeric gate: a built bundle, run as users will run it, against PyTorch on real pictures. It passes or is gone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.boxes import find_boxes
+from engine.metrics import box_agreement
+from engine.saliency import normalise, to_picture
+from engine.spec import Spec
+from export.reference import Floats, Reference
+from runtime.localizer import Localizer
+from runtime.pictures import read_picture
+from runtime.query import Query
+
+PICTURES = Path(__file__).parent / "pictures"
+SAMPLE = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists
+PROMPTS = {"cat": "a cat", "coffee": "a cup of coffee", "astronaut": "an astronaut", "rocket": "a rocket"}
+
+
+class GateError(RuntimeError):
+    """A bundle disagrees with PyTorch by more than its precision explains."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a bundle is from PyTorch: the worst over the pictures. Flips are maps above the base on one side only."""
+
+    pictures: int
+    passes: int
+    map_error: float  # largest difference, relative to the largest value
+    image_cosine: float
+    masked_cosine: float
+    text_cosine: float
+    score_error: float  # of cosine minus the base's cosine
+    flips: int
+    flips_beyond_rounding: int  # of maps whose score is farther from the base than the tolerance
+    saliency_error: float  # of the map in [0, 1]
+    box_agreement: float
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is still agreement."""
+
+    map_error: float
+    cosine_gap: float
+    score_error: float
+    box_agreement: float
+
+
+TOLERANCES = {
+    "fp32": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1e-5, box_agreement=0.99),
+    "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=2e-3, box_agreement=0.90),
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One picture, both ways."""
+
+    map_error: float
+    image_cosine: float
+    masked_cosine: float
+    text_cosine: float
+    score_error: float
+    flips: int
+    beyond: int
+    saliency_error: float
+    agreement: float
+    passes: int
+
+
+def measure(folder: Path, reference: Reference, spec: Spec, precision: str) -> Parity:
+    """Run a bundle with the real runtime on a sample of passes per picture and compare every stage."""
+    localizer = Localizer(folder, device="cpu", spec=spec)
+    tolerance = TOLERANCES[precision].score_error
+    found = [compare(localizer, reference, picture, prompt, tolerance) for picture, prompt in gate_pictures()]
+    return Parity(
+        pictures=len(found),
+        passes=sum(one.passes for one in found),
+        map_error=max(one.map_error for one in found),
+        image_cosine=min(one.image_cosine for one in found),
+        masked_cosine=min(one.masked_cosine for one in found),
+        text_cosine=min(one.text_cosine for one in found),
+        score_error=max(one.score_error for one in found),
+        flips=sum(one.flips for one in found),
+        flips_beyond_rounding=sum(one.beyond for one in found),
+        saliency_error=max(one.saliency_error for one in found),
+        box_agreement=min(one.agreement for one in found),
+    )
+
+
+def compare(localizer: Localizer, reference: Reference, picture: NDArray[np.uint8], prompt: str, tolerance: float) -> Compared:
+    """Compare one picture and one prompt, stage by stage, on a sample of its maps (the others stay at the base)."""
+    job = localizer.encoder.begin(picture)
+    sample = sorted(spread(list(job.waiting), SAMPLE))
+    job.waiting, job.live, job.missing = deque(sample), len(sample), len(sample)
+    while job.waiting:
+        localizer.encoder.run(localizer.encoder.gather([job]))
+    scene = localizer.encoder.finish(job)
+    query = Query((prompt,))
+    text = localizer.text.embed([query])
+    ours, _ = next(localizer.answerer.scores_and_maps(scene, text))
+    answer = localizer.locate(scene, query)
+
+    raw, image = reference.picture(job.pixels)
+    ours_raw = localizer.encoder.image.run({"pixels": job.pixels[np.newaxis]})["maps"]
+    blank = np.zeros((1, *job.maps.shape[1:]), dtype=np.float32)
+    masked = reference.masked(job.pixels, np.concatenate([blank, job.maps[sample]]))
+    wanted_text = reference.texts([prompt])[0]
+    scores = np.full(len(job.maps), -1.0, dtype=np.float32)
+    scores[sample] = (masked[1:] - masked[:1]) @ wanted_text
+    wanted = normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale))
+    boxes = find_boxes(to_picture(wanted, job.frame, localizer.spec.resize), localizer.spec)
+    flipped = (ours[sample] > 0) != (scores[sample] > 0)
+    return Compared(
+        map_error=float(np.abs(raw - ours_raw).max() / max(float(np.abs(raw).max()), 1e-12)),
+        image_cosine=float(image @ job.embedding),
+        masked_cosine=lowest_cosine(masked[1:], job.embeddings[sample]),
+        text_cosine=float(wanted_text @ text[0]),
+        score_error=float(np.abs(ours[sample] - scores[sample]).max(initial=0)),
+        flips=int(flipped.sum()),
+        beyond=int((flipped & (np.abs(scores[sample]) > tolerance)).sum()),
+        saliency_error=float(np.abs(wanted - answer.map).max()),
+        agreement=box_agreement(boxes.xyxy, answer.xyxy),
+        passes=len(sample),
+    )
+
+
+def check(parity: Parity, precision: str, trained: bool) -> None:
+    """Raise GateError naming every figure that is off, or return.
+
+    A random model's saliency is almost flat, so that in half precision its boxes hang on rounding: they are told, not judged.
+    """
+    allowed = TOLERANCES[precision]
+    if not trained and precision == "fp16":
+        allowed = replace(allowed, box_agreement=0.0)
+    wrong = [
+        f"{name} is {value:.3g}, allowed {sign} {limit:.3g}"
+        for name, value, sign, limit, holds in [
+            ("map_error", parity.map_error, "<=", allowed.map_error, parity.map_error <= allowed.map_error),
+            *(cosine_rule(name, getattr(parity, name), allowed) for name in ("image_cosine", "masked_cosine", "text_cosine")),
+            ("score_error", parity.score_error, "<=", allowed.score_error, parity.score_error <= allowed.score_error),
+            ("flips_beyond_rounding", parity.flips_beyond_rounding, "<=", 0, parity.flips_beyond_rounding == 0),
+            ("box_agreement", parity.box_agreement, ">=", allowed.box_agreement, parity.box_agreement >= allowed.box_agreement),
+        ]
+        if not holds
+    ]
+    if wrong:
+        raise GateError(f"the {precision} bundle disagrees with PyTorch and was not kept: " + "; ".join(wrong))
+
+
+def cosine_rule(name: str, value: float, allowed: Tolerance) -> tuple[str, float, str, float, bool]:
+    """The check of one cosine."""
+    return name, value, ">=", 1 - allowed.cosine_gap, value >= 1 - allowed.cosine_gap
+
+
+def gate_pictures() -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """The pictures that every build is tried on, each with a fitting prompt."""
+    for path in sorted(PICTURES.glob("*.jpg")):
+        yield read_picture(path), PROMPTS.get(path.stem, f"a {path.stem}")
+
+
+def spread(indices: list[int], count: int) -> list[int]:
+    """At most `count` of these, evenly spread."""
+    if len(indices) <= count:
+        return indices
+    return [indices[int(place)] for place in np.linspace(0, len(indices) - 1, count)]
+
+
+def lowest_cosine(a: Floats, b: Floats) -> float:
+    """The lowest cosine between rows of unit length."""
+    return float((a * b).sum(axis=1).min(initial=1.0))
+
+
+def figures(parity: Parity) -> dict[str, object]:
+    """Parity as plain rounded numbers, for the manifest."""
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in asdict(parity).items()}

@@ -1,0 +1,147 @@
+"""PyTorch modules to ONNX files: one opset, static shapes, and every weight stored once per half of the bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import torch
+from torch import Tensor, nn
+
+OPSET = 20
+EXTERNAL_FROM = 1024  # bytes; smaller tensors stay inside the graph, where shape inference can see them
+ALIGNMENT = 64  # bytes; what vector loads from a memory-mapped file like
+
+DTYPES: dict[int, str] = {
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.FLOAT: "float32",
+}
+
+
+class ExportError(RuntimeError):
+    """An exported graph is not what a bundle may hold."""
+
+
+@dataclass
+class WeightsFile:
+    """One file of raw tensors that several graphs point into; equal tensors are written once."""
+
+    path: Path
+    offsets: dict[str, int] = field(default_factory=dict)
+    size: int = 0
+
+    def place(self, tensor: onnx.TensorProto) -> None:
+        """Move a tensor's bytes into the file and leave the graph a reference to them."""
+        raw = tensor.raw_data
+        key = hashlib.sha256(raw).hexdigest()
+        if key not in self.offsets:
+            with self.path.open("ab") as file:
+                file.write(b"\0" * (-self.size % ALIGNMENT))
+                self.offsets[key] = file.tell()
+                file.write(raw)
+                self.size = file.tell()
+        reference = {"location": self.path.name, "offset": str(self.offsets[key]), "length": str(len(raw))}
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        del tensor.external_data[:]
+        for name, value in reference.items():
+            tensor.external_data.add(key=name, value=value)
+
+
+def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> onnx.ModelProto:
+    """Trace a module on example inputs, whose names and shapes become the graph's."""
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("PyTorch exported nothing; torch >= 2.9 is needed")
+    model: onnx.ModelProto = program.model_proto
+    for value in (*model.graph.input, *model.graph.output):
+        if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
+            raise ExportError(f"graph value `{value.name}` has no fixed shape; bundles hold fixed shapes only")
+    forget_provenance(model)
+    return model
+
+
+def save_graph(model: onnx.ModelProto, path: Path, weights: WeightsFile | None) -> None:
+    """Write a graph, its large weights into the shared file, and let the ONNX checker read it back."""
+    if weights is not None:
+        halve_where_exact(model)
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) >= EXTERNAL_FROM:
+                weights.place(tensor)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def halve_where_exact(model: onnx.ModelProto) -> None:
+    """Store a float32 weight as float16, cast back when the graph loads, wherever not one bit is lost by it.
+
+    Checkpoints published in half precision (OpenAI's) shrink to half this way, and compute exactly what they did.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < EXTERNAL_FROM:
+            continue
+        full = onnx.numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = full.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), full):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def signature(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name, element type and shape of a graph's inputs or outputs."""
+    found = {}
+    for value in values:
+        tensor = value.type.tensor_type
+        found[value.name] = (DTYPES[tensor.elem_type], tuple(dim.dim_value for dim in tensor.shape.dim))
+    return found
+
+
+def forget_provenance(model: onnx.ModelProto) -> None:
+    """Drop what names source files and Python stacks: equal inputs give equal bytes on every machine."""
+    model.graph.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        value.ClearField("metadata_props")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter's chatter off the terminal; its errors still arrive as exceptions."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,75 @@
+"""What a build is asked for, in one frozen value, and the hash that tells whether it was built already."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import open_clip
+
+import engine
+from engine.spec import DEFAULT, Spec
+from export.backbones import Backbone
+from export.weights import Activation, Source, source_key
+
+Precision = Literal["fp32", "fp16"]
+MapSource = Literal["query-pca", "key-pca", "value-pca", "qkv-pca", "query", "key", "value", "qkv", "token", "attention"]
+MAP_SOURCES: tuple[str, ...] = MapSource.__args__  # type: ignore[attr-defined]
+BUILT_WITH = ("torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime")
+
+PASS_PIXELS = 32 * 224 * 224  # a batch of 32 at CLIP's usual size; larger pictures get smaller batches
+LARGEST_BATCH, SLOTS = 32, 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that shapes a bundle besides the model itself."""
+
+    precision: Precision = "fp32"
+    batch: int | None = None  # masked passes per run; chosen by the picture's size when not given
+    text_batch: int = 1
+    spec: Spec = DEFAULT
+    seed: int = 0
+    activation: Activation | None = None
+    map_source: MapSource = "query-pca"  # vision transformers only
+    blocks: int = 4
+    components: int = 12
+
+    def batch_for(self, side: int, count: int) -> int:
+        """The number of passes per run: as asked, else what fits the usual memory, never more than there are maps."""
+        if self.batch is not None:
+            return self.batch
+        fitting = max(1, min(LARGEST_BATCH, PASS_PIXELS // side**2, count))
+        return 1 << (fitting.bit_length() - 1)
+
+
+def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
+    """Hash of all that a bundle follows from: configuration, weights, options, our own code and the libraries."""
+    parts = {
+        "config": backbone.config,
+        "weights": source_key(source, options.seed),
+        "quick_gelu": source.quick_gelu,
+        "options": {**asdict(options), "spec": [options.spec.mask_align, options.spec.mask_order]},
+        "code": code_hash(),
+        "built_with": versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def code_hash() -> str:
+    """Hash of the rooms that decide what a bundle holds."""
+    digest = hashlib.sha256()
+    for room in (Path(__file__).parent, Path(str(engine.__file__)).parent):
+        for path in sorted(room.glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that build a bundle."""
+    found = {name: importlib.metadata.version(name) for name in BUILT_WITH[:-1]}
+    return {**found, "open_clip": open_clip.__version__}

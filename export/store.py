@@ -1,0 +1,69 @@
+"""Putting a bundle where it belongs: built in a temporary folder beside it, renamed when whole, never half there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+MANIFEST = "manifest.json"
+
+
+class StoreError(OSError):
+    """The place for a bundle cannot be used."""
+
+
+@contextlib.contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Let one build at a time work on a target; a second one waits. What killed builds left is cleared away."""
+    if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir() if target.is_dir() else [target]):
+        raise StoreError(f"`{target}` exists and is not a bundle; choose another `--out`, or remove it yourself")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(beside(target, "lock")):
+            recover(target)
+            yield
+    except PermissionError as error:
+        raise StoreError(f"`{target.parent}` cannot be written to ({error}); choose another `--out`") from error
+
+
+@contextlib.contextmanager
+def new_bundle(target: Path) -> Iterator[Path]:
+    """Give a fresh folder to build in; when the block ends well it becomes the target, else it is gone."""
+    part, old = beside(target, "part"), beside(target, "old")
+    part.mkdir()
+    try:
+        yield part
+        if target.exists():
+            os.replace(target, old)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Undo what a killed build may have left: half-built folders, or a target moved aside and not yet replaced."""
+    part, old = beside(target, "part"), beside(target, "old")
+    shutil.rmtree(part, ignore_errors=True)
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def beside(target: Path, kind: str) -> Path:
+    """The hidden neighbour of a target."""
+    return target.parent / f".{target.name}.{kind}"
+
+
+def built_from(target: Path) -> str:
+    """The inputs' hash of the bundle that is there, or nothing."""
+    try:
+        return str(json.loads((target / MANIFEST).read_text(encoding="utf-8")).get("inputs_hash", ""))
+    except (OSError, ValueError):
+        return ""
