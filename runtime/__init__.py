@@ -1,0 +1,57 @@
+"""Ask a picture where something is, in plain words: `from runtime import Localizer`.
+
+Nothing heavy is imported until it is used, and PyTorch never is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.spec import Spec
+    from runtime.errors import BundleError, DeviceError, PictureError, QueryError, SceneError, VlscoreError
+    from runtime.localization import Localization
+    from runtime.localizer import Localizer
+    from runtime.query import Query
+    from runtime.scene import Scene
+
+__version__ = "0.1.0"
+
+WHERE = {
+    "Localizer": "runtime.localizer",
+    "Localization": "runtime.localization",
+    "Scene": "runtime.scene",
+    "Query": "runtime.query",
+    "Spec": "engine.spec",
+    "VlscoreError": "runtime.errors",
+    "BundleError": "runtime.errors",
+    "DeviceError": "runtime.errors",
+    "PictureError": "runtime.errors",
+    "QueryError": "runtime.errors",
+    "SceneError": "runtime.errors",
+}
+
+__all__ = [
+    "BundleError",
+    "DeviceError",
+    "Localization",
+    "Localizer",
+    "PictureError",
+    "Query",
+    "QueryError",
+    "Scene",
+    "SceneError",
+    "Spec",
+    "VlscoreError",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in WHERE:
+        raise AttributeError(f"module `runtime` has no attribute `{name}`")
+    return getattr(importlib.import_module(WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,68 @@
+"""From a scene and queries to answers: the saliency graph, then boxes in the picture's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.boxes import find_boxes
+from engine.manifest import Manifest
+from engine.saliency import normalise, to_picture
+from engine.spec import Spec
+from runtime.backends.protocol import Session
+from runtime.localization import Localization
+from runtime.query import Query
+from runtime.scene import Floats, Scene
+
+
+class Answerer:
+    """Runs the saliency graph, several queries at a time. Holds no scene; safe to share between threads."""
+
+    def __init__(self, manifest: Manifest, saliency: Session, spec: Spec) -> None:
+        self.session, self.spec = saliency, spec
+        self.rows = manifest.graphs["saliency"].inputs["texts"][1][0]
+        self.switches = {
+            "temperature": np.float32(spec.tau(manifest.logit_scale)),
+            "combine": np.float32(spec.combine == "masks"),
+            "contrast": np.float32(spec.contrast),
+        }
+
+    def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
+        """Answer queries, whose unit embeddings are `texts` `(Q, D)`."""
+        scored = self.scores_and_maps(scene, texts)
+        return [self.one(scene, query, text, *found) for query, text, found in zip(queries, texts, scored, strict=True)]
+
+    def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """Scores relative to the base `(K,)` and saliency `(h, w)` for each text."""
+        fixed: dict[str, NDArray[np.float32]] = {"embeddings": scene.embeddings, "base": scene.base, "maps": scene.maps}
+        fixed.update({name: np.asarray(value) for name, value in self.switches.items()})
+        for start in range(0, len(texts), self.rows):
+            part = texts[start : start + self.rows]
+            padded = np.zeros((self.rows, texts.shape[1]), dtype=np.float32)
+            padded[: len(part)] = part
+            outputs = self.session.run({**fixed, "texts": padded})
+            yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
+
+    def one(self, scene: Scene, query: Query, text: Floats, scores: Floats, saliency: Floats) -> Localization:
+        """Cut the boxes of one query out of its saliency."""
+        kept = int((scores > 0).sum())
+        grid = normalise(saliency)
+        boxes = find_boxes(to_picture(grid, scene.frame, self.spec.resize), self.spec)
+        return Localization(
+            query=query.label,
+            xyxy=boxes.xyxy,
+            scores=boxes.scores,
+            present=kept > 0,
+            map=grid,
+            frame=scene.frame,
+            spec=self.spec,
+            kept=kept,
+            maps=len(scores),
+            margin=float(scores.max()),
+            similarity=float(scene.embedding @ text),
+            preset=scene.preset,
+            passes=scene.passes,
+            picture=scene.picture,
+        )

@@ -1,0 +1,84 @@
+"""ONNX Runtime on the CPU. The only module that imports `onnxruntime`, and only when a backend is made."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.protocol import Arrays
+from runtime.errors import BundleError, DeviceError
+
+PROVIDER = "CPUExecutionProvider"
+WHEELS = ("onnxruntime", "onnxruntime-gpu")
+
+
+class OnnxSession:
+    """One ONNX graph in ONNX Runtime."""
+
+    def __init__(self, ort: ModuleType, graph: Path, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Several graphs share the cores: workers that spin after one graph would steal time from the next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = ort.InferenceSession(str(graph), options, providers=[PROVIDER])
+        except Exception as error:  # the pybind exceptions derive from Exception only
+            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load `{graph}`: {error}") from error
+        if self.session.get_providers() != [PROVIDER]:
+            raise DeviceError(f"asked for `cpu`, but ONNX Runtime chose {self.session.get_providers()}")
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Run the graph once."""
+        return dict(zip(self.outputs, self.session.run(self.outputs, dict(inputs)), strict=True))
+
+
+class OnnxCpuBackend:
+    """Graphs on this machine's cores."""
+
+    device = "cpu"
+
+    def __init__(self, threads: int) -> None:
+        self.ort = import_onnxruntime()
+        self.threads = threads
+        self.detail = f"ONNX Runtime {self.ort.__version__}, {threads} thread{'s' if threads > 1 else ''}"
+
+    def open(self, graph: Path) -> OnnxSession:
+        """Load a graph for the CPU."""
+        return OnnxSession(self.ort, graph, self.threads)
+
+
+def installed_wheels() -> list[str]:
+    """Which of ONNX Runtime's rival wheels are installed; they share one module, so more than one is a fault."""
+    found = []
+    for wheel in WHEELS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(wheel)
+            found.append(wheel)
+    return found
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, or say which extra brings it."""
+    wheels = installed_wheels()
+    if len(wheels) > 1:
+        raise DeviceError(
+            "both `onnxruntime` and `onnxruntime-gpu` are installed; they overwrite each other's files. Keep one: "
+            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install 'vlscore[cpu]'` or `pip install 'vlscore[gpu]'`"
+        )
+    try:
+        ort = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise DeviceError(
+            "ONNX Runtime is not installed: `pip install 'vlscore[cpu]'` for the CPU, or `pip install 'vlscore[gpu]'` for "
+            f"NVIDIA cards ({error})"
+        ) from error
+    return ort

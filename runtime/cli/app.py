@@ -1,0 +1,120 @@
+"""The command line's commands. What they do is imported when they run, so that help comes at once."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.spec import Spec, preset
+from runtime import __version__
+from runtime.cli import options
+from runtime.cli.refusals import refusals
+from runtime.cli.sources import expand, is_scene, split
+from runtime.cli.targets import plan
+
+LOCATE_HELP = """Say where pictures show what words name.
+
+Pictures come first, then what to look for:
+
+    vlscore locate street.jpg "a red bus" "a bicycle" --out found.png
+
+A picture may be a file, a folder, a pattern such as 'photos/*.jpg', or a saved scene (NAME.scene.npz), which is
+answered at once. A picture that cannot be read does not stop the others.
+
+Exit codes: 0 done, found or not; 1 something was refused; 2 wrong usage; 3 with --fail-if-absent, a query without
+a box; 130 interrupted.
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and leave."""
+    if asked:
+        typer.echo(f"vlscore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vlscore(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print the version.")] = False,
+) -> None:
+    """Ask a picture where something is, in plain words."""
+
+
+@app.command(help=LOCATE_HELP, no_args_is_help=True)
+def locate(
+    *,
+    arguments: options.Arguments,
+    query: options.Queries = None,
+    model: options.Model = None,
+    device: options.DeviceName = "auto",
+    spec: options.SpecName = "default",
+    threshold: options.Threshold = None,
+    temperature: options.Temperature = None,
+    geometry: options.GeometryName = None,
+    templates: options.Templates = "plain",
+    threads: options.Threads = None,
+    out: options.Out = None,
+    no_heat: options.NoHeat = False,
+    json: options.Json = None,
+    save_scenes: options.SaveScenes = None,
+    recursive: options.Recursive = False,
+    quiet: options.Quiet = False,
+    fail_if_absent: options.FailIfAbsent = False,
+) -> None:
+    names, queries = split(arguments, query or [])
+    chosen = changed(preset(spec), threshold, temperature, geometry)
+    with refusals():
+        sources = expand(names, recursive)
+        refuse_new_geometry(sources, geometry)
+        targets = plan(sources, out, save_scenes, json)
+        from runtime.cli.locate import Request, run
+
+        request = Request(
+            *(sources, queries, targets, chosen, model, device, templates, threads),
+            heat=not no_heat,
+            quiet=quiet,
+            fail_if_absent=fail_if_absent,
+        )
+        raise typer.Exit(run(request))
+
+
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every file of every bundle.")] = False,
+) -> None:
+    """Say what this machine can run, why not, and what repairs it. Exit code 0 when some device can be used, else 1."""
+    with refusals():
+        from runtime.cli.doctor import run
+
+        raise typer.Exit(run(json, verify))
+
+
+def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:
+    """The spec with what the options change."""
+    given = {"threshold": threshold, "temperature": temperature, "geometry": geometry}
+    try:
+        return spec.replace(**{field: value for field, value in given.items() if value is not None})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def refuse_new_geometry(sources: list[Path], geometry: str | None) -> None:
+    """A saved scene was encoded with a geometry; asking cannot change it any more."""
+    scene = next((source for source in sources if is_scene(source.name)), None)
+    if scene is not None and geometry is not None:
+        raise typer.BadParameter(f"the saved scene `{scene}` keeps its geometry; leave this out", param_hint="--geometry")
+
+
+def main() -> None:
+    """Run the command line; text that the terminal cannot show is escaped, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

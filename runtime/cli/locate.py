@@ -1,0 +1,153 @@
+"""The command `locate`: open the model, answer every input, write and print what was found."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.spec import Spec
+from runtime import __version__
+from runtime.cli.bar import Bar
+from runtime.cli.feed import Feed, Outcome
+from runtime.cli.refusals import ABSENT, REFUSED, say_error, say_warning
+from runtime.cli.report import Report
+from runtime.cli.sources import is_scene
+from runtime.cli.targets import STDOUT, Targets
+from runtime.drawing import draw, write_picture
+from runtime.errors import PictureError
+from runtime.localization import Localization
+from runtime.localizer import Localizer
+from runtime.pictures import read_picture
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that `locate` was asked for."""
+
+    sources: Sequence[Path]
+    queries: list[str]
+    targets: Targets
+    spec: Spec
+    model: str | None = None
+    device: str = "auto"
+    templates: str = "plain"
+    threads: int | None = None
+    heat: bool = True
+    quiet: bool = False
+    fail_if_absent: bool = False
+
+
+def run(request: Request) -> int:
+    """Do what was asked; gives the exit code."""
+    started = time.perf_counter()
+    if not any(os.path.exists(source) for source in request.sources):
+        return refuse_missing(request.sources)  # before a model is opened for nothing
+    request.targets.prepare()
+    with Bar(shown=sys.stderr.isatty() and not request.quiet) as bar:
+        bar.say("opening the model")
+        localizer = open_model(request)
+        if not localizer.info["trained"]:
+            with bar.aside():
+                say_warning(f"the weights of {localizer.info['model']} are random, not trained: the boxes mean nothing")
+        entries = [conclude(request, outcome, bar) for outcome in answer_all(request, localizer, bar)]
+    seconds = time.perf_counter() - started
+    passes = sum(entry.pop("passes_now") for entry in entries)
+    about = {"vlscore": __version__, "model": localizer.info, "passes": passes, "seconds": round(seconds, 3)}
+    write_json(request.targets.json, {**about, "pictures": entries})
+    if talks(request):
+        Report().summary(localizer.info, passes, seconds)
+    for entry in entries:
+        if "error" in entry:
+            say_error(entry["error"])
+    return exit_code(request, entries)
+
+
+def refuse_missing(sources: Sequence[Path]) -> int:
+    """Say of every input what is wrong with its path."""
+    for source in sources:
+        try:
+            read_picture(source)
+        except PictureError as error:
+            say_error(error)
+    return REFUSED
+
+
+def open_model(request: Request) -> Localizer:
+    """Open the model; saved scenes do not need its image half."""
+    return Localizer(
+        request.model,
+        device=request.device,
+        spec=request.spec,
+        templates=request.templates,
+        threads=request.threads,
+        scenes_only=all(is_scene(source.name) for source in request.sources),
+    )
+
+
+def answer_all(request: Request, localizer: Localizer, bar: Bar) -> Iterator[Outcome]:
+    """Answer every input, telling the bar how many are done."""
+    count = len(request.sources)
+    feed = Feed(localizer, request.queries, request.targets.scenes, bar)
+    bar.say(request.sources[0].name if count == 1 else f"0 of {count} pictures")
+    for done, outcome in enumerate(feed.outcomes(request.sources), start=1):
+        yield outcome
+        bar.say(f"{done} of {count} pictures")
+
+
+def conclude(request: Request, outcome: Outcome, bar: Bar) -> dict[str, Any]:
+    """Draw and print one outcome; gives its entry for the JSON."""
+    entry: dict[str, Any] = {"picture": str(outcome.source), "passes_now": outcome.passes}
+    if outcome.fault:
+        return {**entry, "error": outcome.fault}
+    entry["answers"] = [answer.to_dict() for answer in outcome.found]
+    drawn = request.targets.drawn.get(outcome.source)
+    try:
+        if drawn is not None:
+            draw_found(outcome.found, drawn, request.heat)
+            entry["drawn"] = str(drawn)
+    except PictureError as error:
+        entry["error"], drawn = str(error), None
+    if outcome.source in request.targets.scenes:
+        entry["scene"] = str(request.targets.scenes[outcome.source])
+    if talks(request):
+        with bar.aside():
+            Report().picture(outcome.source, outcome.found, drawn)
+    return entry
+
+
+def draw_found(found: Sequence[Localization], target: Path, heat: bool) -> None:
+    """Draw the answers to one picture, several as panels, into one file."""
+    picture = found[0].picture
+    if picture is None:
+        raise PictureError(f"`{target}` was not drawn: the scene was saved without its picture")
+    write_picture(target, draw(picture, list(found), heat=heat))
+
+
+def talks(request: Request) -> bool:
+    """Whether tables go to stdout."""
+    return not request.quiet and request.targets.json != STDOUT
+
+
+def write_json(target: str | None, content: dict[str, Any]) -> None:
+    """Write JSON to a file, or to stdout for `-`."""
+    if target is None:
+        return
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if target == STDOUT:
+        sys.stdout.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+
+
+def exit_code(request: Request, entries: Sequence[dict[str, Any]]) -> int:
+    """1 when an input was refused, else 3 when a query without a box should count as failure, else 0."""
+    if any("error" in entry for entry in entries):
+        return REFUSED
+    absent = any(not answer["boxes"] for entry in entries for answer in entry["answers"])
+    return ABSENT if request.fail_if_absent and absent else 0

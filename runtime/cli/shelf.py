@@ -1,0 +1,83 @@
+"""The bundles that this machine has, and whether their files are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.manifest import Manifest
+from runtime.bundle import open_bundle, read_manifest
+from runtime.errors import BundleError
+from runtime.home import MANIFEST, SHIPPED, bundle_home
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """One bundle on disk; `fault` says what is wrong with it, and is empty when nothing was found."""
+
+    name: str
+    folder: str
+    shipped: bool
+    backbone: str = ""
+    weights: str = ""
+    trained: bool = False
+    precision: str = ""
+    bytes: int = 0
+    scenes_only: bool = False  # the image half is not there: saved scenes can be asked, pictures cannot
+    verified: bool = False
+    fault: str = ""
+
+
+def bundles(verify: bool) -> list[Shelved]:
+    """Every bundle, built ones first; `verify` hashes all files instead of only comparing their sizes."""
+    return [examine(folder, verify) for folder in folders()]
+
+
+def folders() -> Iterator[Path]:
+    """Folders with a manifest, without the hidden ones in which bundles are being built."""
+    for place in (bundle_home(), SHIPPED):
+        yield from sorted(path.parent for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
+
+
+def examine(folder: Path, verify: bool) -> Shelved:
+    """Look at one bundle."""
+    place = (folder.name, str(folder), folder.parent == SHIPPED)
+    try:
+        manifest = read_manifest(folder)
+    except BundleError as error:
+        return Shelved(*place, fault=str(error))
+    scenes_only = not any((folder / name).exists() for name in manifest.image_files)
+    return Shelved(
+        *place,
+        backbone=manifest.backbone,
+        weights=manifest.weights.tag,
+        trained=manifest.weights.trained,
+        precision=manifest.precision,
+        bytes=sum(file.bytes for file in manifest.files.values()),
+        scenes_only=scenes_only,
+        verified=verify,
+        fault=fault_of(folder, manifest, scenes_only, verify),
+    )
+
+
+def fault_of(folder: Path, manifest: Manifest, scenes_only: bool, verify: bool) -> str:
+    """What is wrong with a bundle's files; empty when they are whole, as far as was looked."""
+    if verify:
+        try:
+            open_bundle(folder, scenes_only=scenes_only)
+        except (BundleError, OSError) as error:
+            return str(error)
+        return ""
+    for name in manifest.text_files if scenes_only else manifest.files:
+        path, expected = folder / name, manifest.files[name].bytes
+        if not path.is_file():
+            return f"`{name}` is missing; build it again: {rebuild(folder, manifest)}"
+        if path.stat().st_size != expected:
+            return f"`{name}` has {path.stat().st_size} bytes instead of {expected}; build it again: {rebuild(folder, manifest)}"
+    return ""
+
+
+def rebuild(folder: Path, manifest: Manifest) -> str:
+    """The command that makes a bundle anew."""
+    return f"`python -m export.build --backbone {manifest.backbone} --force --out {folder}`"

@@ -1,0 +1,30 @@
+"""What can go wrong, by whose hand: every error of the runtime is a ``VlscoreError``.
+
+A message says what was asked, what was found and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class VlscoreError(Exception):
+    """Anything that the runtime refuses to do, with a message meant for the person who asked."""
+
+
+class PictureError(VlscoreError, ValueError):
+    """A picture is missing, damaged, too large, or of a kind that cannot be read or drawn."""
+
+
+class QueryError(VlscoreError, ValueError):
+    """A query is empty, too long, or not made of words."""
+
+
+class SceneError(VlscoreError, ValueError):
+    """A scene cannot be read, or belongs to another model than the one asked."""
+
+
+class BundleError(VlscoreError, RuntimeError):
+    """A bundle is missing, damaged, incomplete, or made by another version."""
+
+
+class DeviceError(VlscoreError, RuntimeError):
+    """The device or the threads asked for cannot be had on this machine."""

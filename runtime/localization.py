@@ -1,0 +1,89 @@
+"""The answer to one query on one picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.frame import Frame
+from engine.saliency import to_picture
+from engine.spec import Spec
+from runtime.drawing import draw, write_picture
+from runtime.errors import PictureError
+from runtime.pictures import Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """Where a picture shows what a query names; nothing found is an empty answer with ``present=False``.
+
+    ``xyxy`` (n, 4) float32 holds half-open boxes in the original picture's pixels, ``scores`` (n,)
+    float32 one score each, ``map`` (h, w) float32 the saliency in [0, 1] on the model's square.
+    """
+
+    query: str
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    present: bool
+    map: NDArray[np.float32] = field(repr=False)
+    frame: Frame
+    spec: Spec = field(repr=False)
+    kept: int  # maps that beat the base picture
+    maps: int  # maps that were tried
+    margin: float  # by how much the best map beat the base picture, in cosine
+    similarity: float  # cosine between the query and the whole picture
+    preset: str = "exact"
+    passes: int = 0  # times the model's image half was run for the picture
+    picture: Pixels | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        """The number of boxes."""
+        return len(self.xyxy)
+
+    @cached_property
+    def saliency(self) -> NDArray[np.float32]:
+        """Read-only (H, W) float32 in the original picture's pixels, zero where the model saw nothing."""
+        spread = to_picture(self.map, self.frame, self.spec.resize)
+        spread.setflags(write=False)
+        return spread
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was found, as plain values that JSON can hold; the map and the picture are left out."""
+        boxes = [
+            {"xyxy": [_rounded(edge, 2) for edge in box], "score": _rounded(score)}
+            for box, score in zip(self.xyxy.tolist(), self.scores.tolist(), strict=True)
+        ]
+        return {
+            "query": self.query,
+            "present": bool(self.present),
+            "boxes": boxes,
+            "picture_hw": [int(length) for length in self.frame.picture_hw],
+            "window_xyxy": [_rounded(edge, 2) for edge in self.frame.window_xyxy()],
+            "kept": int(self.kept),
+            "maps": int(self.maps),
+            "margin": _rounded(self.margin, 6),
+            "similarity": _rounded(self.similarity, 6),
+            "preset": self.preset,
+            "passes": int(self.passes),
+            "spec": self.spec.to_dict(),
+        }
+
+    def save(self, path: str | Path, heat: bool = True) -> Path:
+        """Draw what was found over the picture and write it as PNG, JPEG or WebP; returns the path."""
+        if self.picture is None:
+            raise PictureError(
+                f"`save` was asked to draw {self.query!r}, but this answer comes from a scene without its "
+                f"picture: call `runtime.drawing.draw(picture, found)` with the picture"
+            )
+        return write_picture(path, draw(self.picture, self, heat=heat))
+
+
+def _rounded(value: float, digits: int = 4) -> float | None:
+    """JSON has no word for infinity or for not-a-number."""
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -1,0 +1,154 @@
+"""The front door: open a model, encode pictures, ask where things are."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, overload
+
+from engine.manifest import Manifest, fingerprint
+from engine.spec import Spec, preset
+from runtime.answers import Answerer
+from runtime.backends.protocol import Session
+from runtime.bundle import Bundle, open_bundle
+from runtime.devices import open_backend
+from runtime.errors import BundleError, SceneError
+from runtime.home import find_bundle
+from runtime.lazy import LazySession
+from runtime.localization import Localization
+from runtime.passes import Progress, SceneEncoder
+from runtime.pictures import Picture, read_picture
+from runtime.query import Asked, Query, Several, as_queries
+from runtime.scene import Scene
+from runtime.text import TextEncoder
+
+
+class Localizer:
+    """Says where a picture shows what words name. Holds no picture: threads may share one.
+
+    `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
+    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. With `scenes_only`
+    the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        spec: str | Spec = "default",
+        templates: str | Sequence[str] = "plain",
+        threads: int | None = None,
+        scenes_only: bool = False,
+    ) -> None:
+        started = time.perf_counter()
+        self.spec = preset(spec) if isinstance(spec, str) else spec
+        self.backend = open_backend(device, threads)
+        self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
+        check_baked(self.bundle, self.spec)
+        self.scenes_only = scenes_only
+        self.fingerprint = fingerprint(self.manifest)
+        self.text = TextEncoder(self.bundle, self.session("text"))
+        self.templates = self.text.named_templates(templates)
+        self.encoder = SceneEncoder(self.manifest, self.session("image"), self.session("masked"), self.spec)
+        self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
+        self.opened_in = time.perf_counter() - started
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+        return self.bundle.manifest
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self.backend.device
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Model, weights, device, precision, batch and passes, for logs and reports."""
+        manifest = self.manifest
+        return {
+            "model": manifest.backbone,
+            "weights": manifest.weights.tag,
+            "trained": manifest.weights.trained,
+            "bundle": str(self.bundle.folder),
+            "device": self.device,
+            "backend": self.backend.detail,
+            "precision": manifest.precision,
+            "batch": manifest.batch,
+            "maps": manifest.maps.count,
+            "spec": self.spec.name,
+            "opened_in_s": round(self.opened_in, 3),
+        }
+
+    def session(self, graph: str) -> Session:
+        """A graph of the bundle, loaded when it is first run."""
+        return LazySession(self.backend, self.bundle.graph(graph))
+
+    def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
+        """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""
+        self.check_image_half()
+        return next(self.encoder.encode([read_picture(picture)], progress, expected=1))
+
+    @overload
+    def locate(self, scene: Scene, query: Asked) -> Localization: ...
+    @overload
+    def locate(self, scene: Scene, query: Several) -> list[Localization]: ...
+    def locate(self, scene: Scene, query: Asked | Several) -> Localization | list[Localization]:
+        """Ask an encoded picture: one query gives one answer, several give a list in the same order."""
+        self.check_scene(scene)
+        queries = as_queries(query, self.templates)
+        found = self.answerer.answer(scene, queries, self.text.embed(queries))
+        return found[0] if isinstance(query, (str, Query)) else found
+
+    @overload
+    def __call__(self, picture: Picture, query: Asked, *, progress: Progress | None = None) -> Localization: ...
+    @overload
+    def __call__(self, picture: Picture, query: Several, *, progress: Progress | None = None) -> list[Localization]: ...
+    def __call__(
+        self, picture: Picture, query: Asked | Several, *, progress: Progress | None = None
+    ) -> Localization | list[Localization]:
+        """Encode a picture and ask it: `localizer("street.jpg", "a red bus")`."""
+        as_queries(query, self.templates)  # a bad query is told before the passes, not after them
+        return self.locate(self.encode(picture, progress=progress), query)
+
+    def scenes(self, pictures: Iterable[Picture], *, progress: Progress | None = None) -> Iterator[Scene]:
+        """Encode many pictures, in order, their passes packed into full batches."""
+        self.check_image_half()
+        expected = len(pictures) if isinstance(pictures, Sized) else 0
+        return self.encoder.encode((read_picture(picture) for picture in pictures), progress, expected)
+
+    def stream(
+        self, pictures: Iterable[Picture], query: Asked | Several, *, progress: Progress | None = None
+    ) -> Iterator[list[Localization]]:
+        """Ask the same of many pictures, in order, their passes packed into full batches; one list per picture."""
+        self.check_image_half()
+        queries = as_queries(query, self.templates)
+        texts = self.text.embed(queries)
+        return (self.answerer.answer(scene, queries, texts) for scene in self.scenes(pictures, progress=progress))
+
+    def check_image_half(self) -> None:
+        """Refuse to encode when the bundle was opened without its image half."""
+        if self.scenes_only:
+            raise BundleError("this Localizer was opened with `scenes_only=True` and cannot encode pictures; open it without")
+
+    def check_scene(self, scene: Scene) -> None:
+        """Refuse a scene that another model made: its embeddings mean something else."""
+        if scene.fingerprint != self.fingerprint:
+            raise SceneError(
+                f"this scene was made by another model ({scene.backbone}) or another build of it than the one open "
+                f"({self.manifest.backbone}, {self.manifest.precision}); open that one, or encode the picture again"
+            )
+
+
+def check_baked(bundle: Bundle, spec: Spec) -> None:
+    """Refuse a spec whose masks are not the ones that the bundle was built with."""
+    masks = bundle.manifest.masks
+    if (masks.align, masks.order) != (spec.mask_align, spec.mask_order):
+        raise BundleError(
+            f"spec `{spec.name}` wants masks ({spec.mask_align}, {spec.mask_order}), but `{bundle.folder}` was built with "
+            f"({masks.align}, {masks.order}); build it with `python -m export.build --backbone {bundle.manifest.backbone} "
+            f"--spec {spec.name}`"
+        )

@@ -1,0 +1,61 @@
+"""A question to a picture: words, perhaps several for one thing, and the sentences they are put into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.errors import QueryError
+
+PLACE = "{}"
+PLAIN = (PLACE,)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Words for one thing (synonyms are averaged), each put into each template; `{}` is where the words go."""
+
+    words: tuple[str, ...]
+    templates: tuple[str, ...] = PLAIN
+
+    def __post_init__(self) -> None:
+        if isinstance(self.words, str):
+            object.__setattr__(self, "words", (self.words,))
+        if isinstance(self.templates, str):
+            object.__setattr__(self, "templates", (self.templates,))
+        if not self.words or any(not isinstance(word, str) or not word.strip() for word in self.words):
+            raise QueryError(f"the query {self.words!r} is empty; give the words to look for, such as `a red bus`")
+        for template in self.templates:
+            if PLACE not in template:
+                raise QueryError(f"template {template!r} has no `{PLACE}`, the place where the words go")
+        if not self.templates:
+            raise QueryError(f"the query {self.words!r} has no template; `{PLACE}` alone takes the words as they are")
+
+    @property
+    def label(self) -> str:
+        """The words to show."""
+        return self.words[0]
+
+    def prompts(self) -> list[str]:
+        """Every sentence that stands for this query."""
+        return [template.replace(PLACE, word) for word in self.words for template in self.templates]
+
+
+Asked = str | Query
+Several = list[str] | list[Query] | list[Asked] | tuple[Asked, ...]  # not any sequence: a text is one, of letters
+
+
+def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:
+    """Take words as they come; a `Query` keeps its own templates."""
+    if isinstance(asked, Query):
+        return asked
+    if isinstance(asked, str):
+        return Query((asked,), templates)
+    raise QueryError(f"a query is a text or a `Query`, got {type(asked).__name__}")
+
+
+def as_queries(asked: Asked | Several, templates: tuple[str, ...]) -> list[Query]:
+    """Take one query or several; no query at all is an error."""
+    several = [asked] if isinstance(asked, (str, Query)) else list(asked)
+    if not several:
+        raise QueryError("no query was given; give at least one text to look for")
+    return [as_query(one, templates) for one in several]

@@ -1,0 +1,115 @@
+"""An encoded picture: all that any query needs of it, kept in memory or in a file."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.frame import Frame
+from runtime.errors import SceneError
+
+Floats = NDArray[np.float32]
+
+SCHEMA = 1
+ARRAYS = ("maps", "embeddings", "base", "embedding")
+ABOUT = ("live", "passes", "preset", "backbone", "fingerprint")
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture after its masked passes: ask it anything, as often as you like, for a matrix product each time.
+
+    `embeddings` (K, D) are of the masked copies, `base` (D,) of the blank picture, `embedding` (D,) of the whole one.
+    """
+
+    maps: Floats = field(repr=False)
+    embeddings: Floats = field(repr=False)
+    base: Floats = field(repr=False)
+    embedding: Floats = field(repr=False)
+    frame: Frame
+    live: int  # maps that are not constant: the others' masked copies are the base itself
+    passes: int
+    preset: str
+    backbone: str
+    fingerprint: str = field(repr=False)
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
+        """Write the scene as an `.npz` (no pickle inside), its picture as JPEG; the file appears whole or not at all."""
+        target = Path(path)
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
+        if picture and self.picture is not None:
+            arrays["jpeg"] = np.frombuffer(to_jpeg(self.picture), dtype=np.uint8)
+        arrays["about"] = np.frombuffer(json.dumps(self.about()).encode(), dtype=np.uint8)
+        handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return target
+
+    def about(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain values."""
+        return {
+            "schema": SCHEMA,
+            "frame": self.frame.to_dict(),
+            **{name: getattr(self, name) for name in ABOUT},
+        }
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Scene:
+        """Read a saved scene; a file that is missing, broken or newer raises SceneError."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = dict(json.loads(bytes(file["about"])))
+                arrays = {name: np.ascontiguousarray(file[name], dtype=np.float32) for name in ARRAYS}
+                picture = from_jpeg(bytes(file["jpeg"])) if "jpeg" in file else None
+        except FileNotFoundError:
+            raise SceneError(f"scene `{path}` does not exist") from None
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise SceneError(f"`{path}` is not a saved scene, or is damaged ({error}); encode the picture again") from error
+        if about.get("schema") != SCHEMA:
+            found = about.get("schema")
+            raise SceneError(f"scene `{path}` has schema {found}, this version reads {SCHEMA}; encode the picture again")
+        check_shapes(arrays, path)
+        try:
+            values: dict[str, Any] = {**arrays, **{name: about[name] for name in ABOUT}}
+            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SceneError(f"scene `{path}` is damaged ({error}); encode the picture again") from error
+
+
+def check_shapes(arrays: dict[str, Floats], path: str | os.PathLike[str]) -> None:
+    """Refuse arrays that do not belong together or hold anything that is not a number."""
+    count, dim = arrays["embeddings"].shape if arrays["embeddings"].ndim == 2 else (-1, -1)
+    maps = arrays["maps"]
+    fits = maps.ndim == 3 and len(maps) == count and arrays["base"].shape == arrays["embedding"].shape == (dim,)
+    if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise SceneError(f"scene `{path}` is damaged: its arrays do not fit each other; encode the picture again")
+
+
+def to_jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """Compress a picture for drawing on later."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def from_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """Read a picture that `to_jpeg` made."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
