@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import torch
 from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 FACETS = ("query", "key", "value")
@@ -126,7 +125,8 @@ class ViTEncoder(nn.Module):
             return self.on_grid(after[:, 1:])
         normed = block.ln_1(before)
         attn = block.attn
-        projected = F.linear(normed, attn.in_proj_weight, attn.in_proj_bias)
+        # Written as the exporter writes attention itself, so that both point to the same stored weights.
+        projected = normed @ attn.in_proj_weight.t() + attn.in_proj_bias
         query, key, value = projected.chunk(3, dim=-1)
         if self.source == "attention":
             heads, depth = attn.num_heads, query.shape[-1] // attn.num_heads

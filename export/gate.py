@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from engine.metrics import box_agreement
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from export.reference import Floats, Reference
+from runtime.localization import Localization
 from runtime.localizer import Localizer
+from runtime.passes import Job
 from runtime.pictures import read_picture
 from runtime.query import Query
 
@@ -52,12 +54,13 @@ class Tolerance:
     map_error: float
     cosine_gap: float
     score_error: float
+    saliency_error: float
     box_agreement: float
 
 
 TOLERANCES = {
-    "fp32": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1e-5, box_agreement=0.99),
-    "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=2e-3, box_agreement=0.90),
+    "fp32": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1e-5, saliency_error=1e-3, box_agreement=0.99),
+    "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=2e-3, saliency_error=5e-2, box_agreement=0.90),
 }
 
 
@@ -85,53 +88,71 @@ def measure(folder: Path, reference: Reference, spec: Spec, precision: str) -> P
     return Parity(
         pictures=len(found),
         passes=sum(one.passes for one in found),
-        map_error=max(one.map_error for one in found),
-        image_cosine=min(one.image_cosine for one in found),
-        masked_cosine=min(one.masked_cosine for one in found),
-        text_cosine=min(one.text_cosine for one in found),
-        score_error=max(one.score_error for one in found),
+        map_error=largest(one.map_error for one in found),
+        image_cosine=-largest(-one.image_cosine for one in found),
+        masked_cosine=-largest(-one.masked_cosine for one in found),
+        text_cosine=-largest(-one.text_cosine for one in found),
+        score_error=largest(one.score_error for one in found),
         flips=sum(one.flips for one in found),
         flips_beyond_rounding=sum(one.beyond for one in found),
-        saliency_error=max(one.saliency_error for one in found),
-        box_agreement=min(one.agreement for one in found),
+        saliency_error=largest(one.saliency_error for one in found),
+        box_agreement=-largest(-one.agreement for one in found),
     )
 
 
 def compare(localizer: Localizer, reference: Reference, picture: NDArray[np.uint8], prompt: str, tolerance: float) -> Compared:
-    """Compare one picture and one prompt, stage by stage, on a sample of its maps (the others stay at the base)."""
-    job = localizer.encoder.begin(picture)
-    sample = sorted(spread(list(job.waiting), SAMPLE))
-    job.waiting, job.live, job.missing = deque(sample), len(sample), len(sample)
-    while job.waiting:
-        localizer.encoder.run(localizer.encoder.gather([job]))
-    scene = localizer.encoder.finish(job)
-    query = Query((prompt,))
-    text = localizer.text.embed([query])
-    ours, _ = next(localizer.answerer.scores_and_maps(scene, text))
-    answer = localizer.locate(scene, query)
+    """Compare one picture, stage by stage, on a sample of its maps (the others stay at the base).
 
+    Two questions are asked: the prompt, and the picture's own embedding, which some map nearly always speaks for.
+    """
+    job, sample = encode_sample(localizer, picture)
     raw, image = reference.picture(job.pixels)
-    ours_raw = localizer.encoder.image.run({"pixels": job.pixels[np.newaxis]})["maps"]
+    ours_raw, _ = localizer.encoder.look(job.pixels)
     blank = np.zeros((1, *job.maps.shape[1:]), dtype=np.float32)
     masked = reference.masked(job.pixels, np.concatenate([blank, job.maps[sample]]))
-    wanted_text = reference.texts([prompt])[0]
-    scores = np.full(len(job.maps), -1.0, dtype=np.float32)
-    scores[sample] = (masked[1:] - masked[:1]) @ wanted_text
-    wanted = normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale))
-    boxes = find_boxes(to_picture(wanted, job.frame, localizer.spec.resize), localizer.spec)
-    flipped = (ours[sample] > 0) != (scores[sample] > 0)
+    query = Query((prompt,))
+    text, wanted_text = localizer.text.embed([query])[0], reference.texts([prompt])[0]
+    scene, texts = localizer.encoder.finish(job), np.stack([text, job.embedding])
+    ours = np.stack([scores for scores, _ in localizer.answerer.scores_and_maps(scene, texts)])[:, sample]
+    wanted = np.stack([wanted_text, image]) @ (masked[1:] - masked[:1]).T
+    answers = localizer.answerer.answer(scene, [query, query], texts)
+    answered = [
+        compare_answer(answer, reference, job, (sample, row), localizer) for answer, row in zip(answers, wanted, strict=True)
+    ]
+    flipped = (ours > 0) != (wanted > 0)
     return Compared(
         map_error=float(np.abs(raw - ours_raw).max() / max(float(np.abs(raw).max()), 1e-12)),
         image_cosine=float(image @ job.embedding),
         masked_cosine=lowest_cosine(masked[1:], job.embeddings[sample]),
-        text_cosine=float(wanted_text @ text[0]),
-        score_error=float(np.abs(ours[sample] - scores[sample]).max(initial=0)),
+        text_cosine=float(wanted_text @ text),
+        score_error=float(np.abs(ours - wanted).max(initial=0)),
         flips=int(flipped.sum()),
-        beyond=int((flipped & (np.abs(scores[sample]) > tolerance)).sum()),
-        saliency_error=float(np.abs(wanted - answer.map).max()),
-        agreement=box_agreement(boxes.xyxy, answer.xyxy),
+        beyond=int((flipped & (np.abs(wanted) > tolerance)).sum()),
+        saliency_error=largest(error for error, _ in answered),
+        agreement=-largest(-agreement for _, agreement in answered),
         passes=len(sample),
     )
+
+
+def encode_sample(localizer: Localizer, picture: NDArray[np.uint8]) -> tuple[Job, list[int]]:
+    """Run an even sample of a picture's passes, as the runtime runs them all."""
+    job = localizer.encoder.begin(picture)
+    sample = spread(list(job.waiting), SAMPLE)
+    job.waiting, job.live, job.missing = deque(sample), len(sample), len(sample)
+    while job.waiting:
+        localizer.encoder.run(localizer.encoder.gather([job]))
+    return job, sample
+
+
+def compare_answer(
+    answer: Localization, reference: Reference, job: Job, scored: tuple[list[int], Floats], localizer: Localizer
+) -> tuple[float, float]:
+    """The largest difference of the saliency, and the agreement of the boxes, for the reference's scores of a sample."""
+    scores = np.full(len(job.maps), -1.0, dtype=np.float32)
+    scores[scored[0]] = scored[1]
+    wanted = normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale))
+    boxes = find_boxes(to_picture(wanted, job.frame, localizer.spec.resize), localizer.spec)
+    return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)
 
 
 def check(parity: Parity, precision: str, trained: bool) -> None:
@@ -141,13 +162,20 @@ def check(parity: Parity, precision: str, trained: bool) -> None:
     """
     allowed = TOLERANCES[precision]
     if not trained and precision == "fp16":
-        allowed = replace(allowed, box_agreement=0.0)
+        allowed = replace(allowed, saliency_error=1.0, box_agreement=0.0)
     wrong = [
         f"{name} is {value:.3g}, allowed {sign} {limit:.3g}"
         for name, value, sign, limit, holds in [
             ("map_error", parity.map_error, "<=", allowed.map_error, parity.map_error <= allowed.map_error),
             *(cosine_rule(name, getattr(parity, name), allowed) for name in ("image_cosine", "masked_cosine", "text_cosine")),
             ("score_error", parity.score_error, "<=", allowed.score_error, parity.score_error <= allowed.score_error),
+            (
+                "saliency_error",
+                parity.saliency_error,
+                "<=",
+                allowed.saliency_error,
+                parity.saliency_error <= allowed.saliency_error,
+            ),
             ("flips_beyond_rounding", parity.flips_beyond_rounding, "<=", 0, parity.flips_beyond_rounding == 0),
             ("box_agreement", parity.box_agreement, ">=", allowed.box_agreement, parity.box_agreement >= allowed.box_agreement),
         ]
@@ -166,6 +194,11 @@ def gate_pictures() -> Iterator[tuple[NDArray[np.uint8], str]]:
     """The pictures that every build is tried on, each with a fitting prompt."""
     for path in sorted(PICTURES.glob("*.jpg")):
         yield read_picture(path), PROMPTS.get(path.stem, f"a {path.stem}")
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest of some numbers, or NaN if one is: Python's own `max` would pass over it."""
+    return float(np.max(list(values)))
 
 
 def spread(indices: list[int], count: int) -> list[int]:

@@ -113,7 +113,7 @@ class SaliencyGraph(nn.Module):
         """Take `(K, D)`, `(D,)`, `(K, h, w)`, `(Q, D)` and three scalars; give scores `(Q, K)`, saliency `(Q, h, w)`."""
         scores = texts @ (embeddings - base).t()  # (Q, K), relative to the base
         above = scores > 0
-        logits = torch.where(above, scores / temperature, torch.full_like(scores, DROPPED))
+        logits = torch.where(above, scores / temperature, DROPPED)
         weights = logits.softmax(dim=-1) * above.float()
         count, height, width = maps.shape
         scaled = min_max(maps, self.eps).reshape(count, height * width)

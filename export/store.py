@@ -21,7 +21,7 @@ class StoreError(OSError):
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
     """Let one build at a time work on a target; a second one waits. What killed builds left is cleared away."""
-    if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir() if target.is_dir() else [target]):
+    if is_foreign(target):
         raise StoreError(f"`{target}` exists and is not a bundle; choose another `--out`, or remove it yourself")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +45,17 @@ def new_bundle(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def is_foreign(target: Path) -> bool:
+    """Whether something that is no bundle lies there; one look, since another build may move the target meanwhile."""
+    try:
+        names = [path.name for path in target.iterdir()]
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True
+    return bool(names) and MANIFEST not in names
 
 
 def recover(target: Path) -> None:

@@ -146,8 +146,8 @@ def empty_model(backbone: Backbone, source: Source) -> Tower:
 def random_model(backbone: Backbone, source: Source, seed: int) -> Tower:
     """Make a model of seeded random weights that reacts to its input as a trained one does.
 
-    Fresh towers start with silent branches, and untouched BatchNorm statistics let every picture look the same. So the
-    branches are opened, and the statistics are taken from a few seeded pictures.
+    Fresh towers start with silent branches and faint words, and untouched BatchNorm statistics let every picture look the
+    same. So the branches are opened, and the statistics are taken from a few seeded pictures.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -157,6 +157,11 @@ def random_model(backbone: Backbone, source: Source, seed: int) -> Tower:
             nn.init.uniform_(norm.weight, 0.5, 1.0)
             nn.init.normal_(norm.bias, std=0.1)
             norm.momentum = None  # a plain average over what is seen
+        for name, weight in model.named_parameters():
+            if ".resblocks." in name and weight.ndim == 2:
+                nn.init.normal_(weight, std=1.5 * weight.shape[1] ** -0.5)
+            elif name.endswith("token_embedding.weight"):
+                nn.init.normal_(weight)
         if norms:
             side = int(backbone.config["vision_cfg"].get("image_size", 224))
             coarse = torch.randn(CALIBRATION, 3, 7, 7) + torch.randn(CALIBRATION, 3, 1, 1)

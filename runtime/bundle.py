@@ -46,19 +46,24 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise BundleError(f"bundle `{folder}` has no {MANIFEST}; build it again") from None
     except (ManifestError, ValueError, OSError) as error:
-        raise BundleError(f"bundle `{folder}`: {MANIFEST} cannot be used: {error}") from None
+        raise BundleError(f"bundle `{folder}`: {MANIFEST} cannot be used: {error}\n{repair('NAME', folder)}") from None
 
 
 def check_file(folder: Path, name: str, manifest: Manifest) -> None:
     """Compare one file with the size and the hash that the manifest has for it."""
     path, known = folder / name, manifest.files[name]
-    repair = f"build it again: `python -m export.build --backbone {manifest.backbone} --force --out {folder}`"
+    cure = repair(manifest.backbone, folder)
     if not path.is_file():
-        raise BundleError(f"bundle `{folder}` lacks `{name}`; {repair}")
+        raise BundleError(f"bundle `{folder}` lacks `{name}`; {cure}")
     size = path.stat().st_size
     if size != known.bytes:
-        raise BundleError(f"bundle `{folder}`: `{name}` has {size} bytes instead of {known.bytes} (truncated?); {repair}")
+        raise BundleError(f"bundle `{folder}`: `{name}` has {size} bytes instead of {known.bytes} (truncated?); {cure}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != known.sha256:
-        raise BundleError(f"bundle `{folder}`: `{name}` was altered after it was built (its hash differs); {repair}")
+        raise BundleError(f"bundle `{folder}`: `{name}` was altered after it was built (its hash differs); {cure}")
+
+
+def repair(backbone: str, folder: Path) -> str:
+    """The command that makes a bundle anew."""
+    return f"build it again: `python -m export.build --backbone {backbone} --force --out {folder}`"

@@ -56,6 +56,44 @@ class Batch:
     places: list[tuple[Job, int]] = field(default_factory=list)
 
 
+@dataclass
+class Line:
+    """Pictures in line: those begun, in order, and those still to come."""
+
+    source: Iterator[Pixels]
+    jobs: deque[Job] = field(default_factory=deque)
+    begun: int = 0
+    open: bool = True
+    fault: Exception | None = None
+
+    def waiting(self) -> int:
+        """Passes that could run now."""
+        return sum(len(job.waiting) for job in self.jobs)
+
+
+@dataclass
+class Count:
+    """Tells how many passes are done, of how many as far as is known."""
+
+    progress: Progress | None
+    per_picture: int
+    expected: int
+    done: int = 0
+    total: int = 0
+
+    def add(self, passes: int, line: Line) -> None:
+        """Count passes; pictures not yet begun are reckoned at all their maps."""
+        self.done += passes
+        self.total = self.done + line.waiting() + self.per_picture * max(0, self.expected - line.begun)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def end(self) -> None:
+        """Close the count when the last pictures had fewer live maps than they were reckoned at."""
+        if self.progress is not None and self.done < self.total:
+            self.progress(self.done, self.done)
+
+
 class SceneEncoder:
     """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
 
@@ -67,41 +105,46 @@ class SceneEncoder:
         self.known_base: Floats | None = None
 
     def encode(self, pictures: Iterable[Pixels], progress: Progress | None = None, expected: int = 0) -> Iterator[Scene]:
-        """Turn pictures into scenes, in order; `expected` pictures (0: unknown) give the progress its total."""
-        jobs: deque[Job] = deque()
-        source = iter(pictures)
-        done, begun = 0, 0
-        exhausted = False
+        """Turn pictures into scenes, in order; `expected` pictures (0: unknown) give the progress its total.
+
+        When the pictures themselves fail, those begun are finished and given first, and the failure raised after them.
+        """
+        line = Line(iter(pictures))
+        count = Count(progress, self.manifest.maps.count, expected)
         while True:
-            while not exhausted and sum(len(job.waiting) for job in jobs) < self.manifest.batch:
-                picture = next(source, None)
-                if picture is None:
-                    exhausted = True
-                else:
-                    jobs.append(self.begin(picture))
-                    begun += 1
-            while jobs and not jobs[0].missing:
-                yield self.finish(jobs.popleft())
-            if not jobs:
-                if exhausted:
-                    return
-                continue
-            batch = self.gather(jobs)
-            self.run(batch)
-            done += len(batch.places)
-            if progress is not None:
-                coming = self.manifest.maps.count * max(0, expected - begun)
-                progress(done, done + coming + sum(len(job.waiting) for job in jobs))
+            self.refill(line)
+            if line.jobs and not line.jobs[0].missing:
+                yield self.finish(line.jobs.popleft())
+            elif line.jobs:
+                batch = self.gather(line.jobs)
+                self.run(batch)
+                count.add(len(batch.places), line)
+            else:
+                break
+        count.end()
+        if line.fault is not None:
+            raise line.fault
+
+    def refill(self, line: Line) -> None:
+        """Begin pictures until a whole batch waits, the first one is finished, or there are no more."""
+        while line.open and line.waiting() < self.manifest.batch and not (line.jobs and not line.jobs[0].missing):
+            try:
+                picture = next(line.source)
+            except StopIteration:
+                line.open = False
+            except Exception as error:  # whatever reading a picture raises: it is raised again, in its turn
+                line.open, line.fault = False, error
+            else:
+                line.jobs.append(self.begin(picture))
+                line.begun += 1
 
     def begin(self, picture: Pixels) -> Job:
         """Place a picture on the model's square and read its maps."""
         info = self.manifest.image
         pixels, frame = place(picture, info.side, self.spec.geometry, info.resample, info.mean)
-        outputs = self.image.run({"pixels": pixels[np.newaxis]})
-        maps = outputs["maps"]
+        maps, embedding = self.look(pixels)
         if self.manifest.maps.groups:
             maps = principal_maps(maps, self.manifest.maps.groups, self.manifest.maps.components)
-        check_finite(maps, "maps")
         alive = live(maps)
         embeddings = np.broadcast_to(self.base(), (len(maps), self.manifest.dim)).copy()
         return Job(
@@ -109,11 +152,18 @@ class SceneEncoder:
             pixels=pixels,
             frame=frame,
             maps=maps,
-            embedding=outputs["embedding"],
+            embedding=embedding,
             waiting=deque(np.flatnonzero(alive).tolist()),
             embeddings=embeddings,
             live=int(alive.sum()),
         )
+
+    def look(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        """Run the image graph on a square: raw maps `(K, h, w)` and the unit embedding `(D,)`."""
+        outputs = self.image.run({"pixels": pixels[np.newaxis]})
+        check_finite(outputs["maps"], "maps")
+        check_finite(outputs["embedding"], "embedding")
+        return outputs["maps"], outputs["embedding"]
 
     def gather(self, jobs: Iterable[Job]) -> Batch:
         """Fill a batch from the first jobs that wait; what stays empty is padded with blank passes."""
@@ -166,8 +216,7 @@ class SceneEncoder:
                     self.known_base = self.run_arrays(self.empty_batch())[0].copy()
                 else:
                     side = self.manifest.image.side
-                    black = np.zeros((1, side, side, 3), dtype=np.uint8)
-                    self.known_base = self.image.run({"pixels": black})["embedding"]
+                    self.known_base = self.look(np.zeros((side, side, 3), dtype=np.uint8))[1]
             return self.known_base
 
     def empty_batch(self) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runtime.errors import QueryError
@@ -55,7 +56,7 @@ def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:
 
 def as_queries(asked: Asked | Several, templates: tuple[str, ...]) -> list[Query]:
     """Take one query or several; no query at all is an error."""
-    several = [asked] if isinstance(asked, (str, Query)) else list(asked)
+    several = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, (str, bytes)) else [asked]
     if not several:
         raise QueryError("no query was given; give at least one text to look for")
     return [as_query(one, templates) for one in several]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
+import uuid
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,18 +48,19 @@ class Scene:
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write the scene as an `.npz` (no pickle inside), its picture as JPEG; the file appears whole or not at all."""
         target = Path(path)
+        if not target.parent.is_dir():
+            raise SceneError(f"scene `{target}` cannot be saved: the folder `{target.parent}` does not exist; make it first")
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
         if picture and self.picture is not None:
             arrays["jpeg"] = np.frombuffer(to_jpeg(self.picture), dtype=np.uint8)
         arrays["about"] = np.frombuffer(json.dumps(self.about()).encode(), dtype=np.uint8)
-        handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.", suffix=".part")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
             os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
         return target
 
     def about(self) -> dict[str, Any]:

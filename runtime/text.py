@@ -73,6 +73,8 @@ class TextEncoder:
             tokens = np.zeros((self.batch, self.context), dtype=np.int64)
             tokens[: len(part)] = self.tokens(part)
             embedded = self.session.run({"tokens": tokens})["embeddings"]
+            if not np.isfinite(embedded).all():  # every comparison with NaN is false: it would read as "not there"
+                raise BundleError("the model's texts hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
             found.update(zip(part, embedded, strict=False))
         with self.lock:
             self.cache.update((prompt, found[prompt]) for prompt in missing)

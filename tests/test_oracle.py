@@ -210,7 +210,12 @@ def present_query(model: Any, picture: oracle.Array, spec: OracleSpec) -> Tensor
     return pair[0] - pair[1]
 
 
-@pytest.mark.parametrize("spec", [OracleSpec(), PAPER, OracleSpec(geometry="letterbox", base="black")])
+LETTERBOX = OracleSpec(geometry="letterbox", base="black")
+
+
+@pytest.mark.parametrize(
+    "spec", [PAPER, pytest.param(OracleSpec(), marks=pytest.mark.slow), pytest.param(LETTERBOX, marks=pytest.mark.slow)]
+)
 def test_resnet_end_to_end(resnet: Any, picture: oracle.Array, spec: OracleSpec) -> None:
     text = present_query(resnet, picture, spec)
     found = oracle.locate(resnet, picture, text, spec, dtype=torch.float64)

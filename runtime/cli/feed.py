@@ -85,7 +85,7 @@ class Feed:
         def count(done: int, total: int) -> None:
             self.progress(done, max(done, total - maps * len(reader.faults)))
 
-        return self.localizer.stream(reader, self.queries, progress=count)
+        yield from self.localizer.stream(reader, self.queries, progress=count)
 
     def saving(self, reader: Reader) -> Iterator[list[Localization]]:
         """Answers by way of scenes, each written as soon as it is whole."""

@@ -22,9 +22,7 @@ def grey(height: int, width: int, level: int = 90) -> Pixels:
     return np.full((height, width, 3), level, dtype=np.uint8)
 
 
-def answer(
-    picture_hw: tuple[int, int], boxes: object = NO_BOXES, query: str = "a cat", present: bool = True
-) -> Localization:
+def answer(picture_hw: tuple[int, int], boxes: object = NO_BOXES, query: str = "a cat", present: bool = True) -> Localization:
     """An answer whose saliency is one bump in the middle."""
     ys, xs = np.mgrid[-1:1:7j, -1:1:7j]
     xyxy = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)

@@ -84,9 +84,7 @@ def test_plain_values_survive_json() -> None:
 
 
 def test_plain_values_of_numpy_numbers_and_of_no_number() -> None:
-    found = answer(
-        kept=np.int64(3), present=np.bool_(False), margin=-math.inf, similarity=np.float32(math.nan)
-    )
+    found = answer(kept=np.int64(3), present=np.bool_(False), margin=-math.inf, similarity=np.float32(math.nan))
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert (plain["kept"], plain["present"], plain["margin"], plain["similarity"]) == (3, False, None, None)
 

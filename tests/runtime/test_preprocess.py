@@ -38,9 +38,7 @@ def noise(height: int, width: int) -> Pixels:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("side", [224, 288])
 @pytest.mark.parametrize("geometry", ["crop", "stretch"])
-def test_crop_is_bit_identical_to_clip(
-    shape: tuple[int, int], side: int, geometry: Literal["crop", "stretch"]
-) -> None:
+def test_crop_is_bit_identical_to_clip(shape: tuple[int, int], side: int, geometry: Literal["crop", "stretch"]) -> None:
     transforms = pytest.importorskip("torchvision.transforms")
     theirs = transforms.Compose(
         [
@@ -69,9 +67,7 @@ def test_crop_normalises_to_what_open_clip_gives(shape: tuple[int, int]) -> None
 
 @pytest.mark.parametrize("shape", [*SHAPES[:5], (1, 1), (1, 5000), (5000, 1)])
 @pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
-def test_squash_shows_the_whole_picture(
-    shape: tuple[int, int], resample: Literal["bicubic", "bilinear"]
-) -> None:
+def test_squash_shows_the_whole_picture(shape: tuple[int, int], resample: Literal["bicubic", "bilinear"]) -> None:
     picture = noise(*shape)
     ours, frame = place(picture, 64, "squash", resample, MEAN)
     kernel = Image.Resampling[resample.upper()]
@@ -92,9 +88,7 @@ def test_letterbox_lays_the_picture_on_the_mean_colour(shape: tuple[int, int]) -
     np.testing.assert_array_equal(ours[seen].reshape(height, width, 3), np.asarray(resized))
 
 
-@pytest.mark.parametrize(
-    "shape", [(2, 2 * RIBBON + 3), (2 * RIBBON + 3, 2), (5, 1000), (100, 3400), (1, 999)]
-)
+@pytest.mark.parametrize("shape", [(2, 2 * RIBBON + 3), (2 * RIBBON + 3, 2), (5, 1000), (100, 3400), (1, 999)])
 def test_ribbon_is_cropped_as_if_resized_whole(shape: tuple[int, int]) -> None:
     side = 32
     picture = noise(*shape)

@@ -64,9 +64,7 @@ def test_quota_of_version_2(tmp_path: Path, text: str, quota: float | None) -> N
     assert cpu_quota(root) == quota
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8)]
-)
+@pytest.mark.parametrize(("text", "expected"), [("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8)])
 def test_quota_is_rounded_up_and_never_below_one(tmp_path: Path, text: str, expected: int) -> None:
     assert default_threads(write(tmp_path, {"sys/fs/cgroup/cpu.max": text})) == expected
 

@@ -1,0 +1,7 @@
+"""`python -m bench.accuracy --model demo-rn`."""
+
+from __future__ import annotations
+
+from bench.accuracy.command import main
+
+main()

@@ -1,0 +1,71 @@
+"""How sure a figure is: Wilson intervals for shares, a seeded bootstrap over pictures for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z = 1.959963984540054  # both tails of the normal distribution together hold 5 %
+ROUNDS = 1000
+SEED = 0
+
+Values = NDArray[np.floating] | NDArray[np.integer] | NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_list(self) -> list[float]:
+        """Value, low and high as plain rounded numbers."""
+        return [round(float(number), 5) for number in (self.value, self.low, self.high)]
+
+
+def wilson(hits: int, tries: int) -> Estimate:
+    """A share of tries with Wilson's score interval; raises `ValueError` when nothing was tried."""
+    if tries < 1 or not 0 <= hits <= tries:
+        raise ValueError(f"`hits` must lie between 0 and `tries`, and `tries` above 0, found {hits} of {tries}")
+    share, square = hits / tries, Z * Z / tries
+    middle = (share + square / 2) / (1 + square)
+    reach = Z / (1 + square) * (share * (1 - share) / tries + square / (4 * tries)) ** 0.5
+    # The ends are 0 and 1 exactly when nothing or everything was a hit; rounding must not pass them.
+    return Estimate(share, max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach)))
+
+
+def share(hits: Values) -> Estimate:
+    """The share of true values (n,)."""
+    return wilson(int(np.count_nonzero(hits)), len(hits))
+
+
+def draws(pictures: int, seed: int = SEED, rounds: int = ROUNDS) -> NDArray[np.float64]:
+    """How often each picture is drawn in each round of a bootstrap, (rounds, pictures)."""
+    rng = np.random.default_rng([seed, pictures])
+    return rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=rounds).astype(np.float64)
+
+
+def mean(values: Values, pictures: NDArray[np.integer]) -> Estimate:
+    """The mean of values (n,), resampled by the pictures (n,) that they belong to."""
+    _, place = np.unique(pictures, return_inverse=True)
+    sums, counts = np.bincount(place, weights=values.astype(np.float64)), np.bincount(place).astype(np.float64)
+    drawn = draws(len(counts))
+    return between(float(values.mean()), (drawn @ sums) / (drawn @ counts))
+
+
+def resampled(tables: NDArray[np.float64], figure: Callable[[NDArray[np.float64]], float]) -> Estimate:
+    """A figure of the sum of the pictures' tables (pictures, ...), resampled by pictures."""
+    drawn = draws(len(tables))
+    sums = (drawn @ tables.reshape(len(tables), -1)).reshape(len(drawn), *tables.shape[1:])
+    return between(figure(tables.sum(axis=0)), np.array([figure(table) for table in sums]))
+
+
+def between(value: float, spread: NDArray[np.float64]) -> Estimate:
+    """A figure with the middle 95 % of its resampled values."""
+    low, high = np.nanquantile(spread, (0.025, 0.975))
+    return Estimate(value, float(low), float(high))
