@@ -12,7 +12,7 @@ help:  ## list the commands
 
 demo: $(VENV)/demo.stamp  ## install the light CPU set (no PyTorch), localize in a shipped picture, draw it
 	@mkdir -p out
-	$(BIN)/python -m runtime locate runtime/models/demo.jpg "a guitar" "a pizza" --out out/demo.png
+	$(BIN)/python -m runtime locate runtime/models/demo.jpg "a guitar" "a microphone" "a high heel" --out out/demo.png
 
 test: $(VENV)/dev.stamp  ## install everything and run the tests
 	$(BIN)/python -m pytest -m "not slow"

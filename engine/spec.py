@@ -35,13 +35,13 @@ class Spec:
     base: Base = "mean"
     # The unit of the temperature: 1, or 1 / logit scale, so that one number serves every model.
     score_space: ScoreSpace = "logit"
-    temperature: float = 1.0
+    temperature: float = 0.5
     combine: Combine = "raw"
     # How much of the average map, the one every query would light up, is subtracted from the weighted one.
-    contrast: float = 0.0
+    contrast: float = 1.0
     # What the final resize does beyond the outermost samples of the saliency.
     resize: Edge = "clamp"
-    threshold: float = 0.6  # fraction of the maximum, compared strictly
+    threshold: float = 0.2  # fraction of the maximum, compared strictly
     connectivity: Connectivity = 4
     min_area: float = 1e-3  # fraction of the picture, compared strictly
     order: Order = "score"

@@ -16,6 +16,7 @@ Config = dict[str, Any]
 
 QUICK = "-quickgelu"
 TABLE = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336", "ViT-H-14")
+OWN = Path(__file__).parent / "checkpoints"
 ALIASES = {"ViT-L-14@336px": "ViT-L-14-336", "ViT-L-14@336": "ViT-L-14-336"}
 
 
@@ -41,11 +42,13 @@ def find_backbone(asked: str) -> Backbone:
     """Find a backbone by open_clip name (`RN50`, `ViT-B/16`) or by the path of a model configuration in JSON."""
     if asked.endswith(".json"):
         return from_file(Path(asked))
+    if asked in own_names():
+        return from_file(OWN / f"{asked}.json")
     name = asked.replace("/", "-")
     name = ALIASES.get(name, name)
     config = open_clip.get_model_config(name)
     if config is None:
-        near = difflib.get_close_matches(name, supported_names(), n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, [*own_names(), *supported_names()], n=3, cutoff=0.4)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise BackboneError(
             f"backbone `{asked}` is unknown{hint}\n"
@@ -53,6 +56,11 @@ def find_backbone(asked: str) -> Backbone:
         )
     check(name, config)
     return Backbone(name.removesuffix(QUICK), copy.deepcopy(config), name.endswith(QUICK))
+
+
+def own_names() -> list[str]:
+    """The models trained in this project, whose checkpoints lie beside this file."""
+    return sorted(path.stem for path in OWN.glob("*.safetensors"))
 
 
 def from_file(path: Path) -> Backbone:

@@ -18,7 +18,7 @@ from export.onnx_files import ExportError
 from export.options import MAP_SOURCES, Options, inputs_hash
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
-from export.weights import Source, WeightsError, find_source, load
+from export.weights import Source, WeightsError, default_weights, find_source, load
 from runtime.errors import VlscoreError
 from runtime.home import bundle_home, bundle_name
 from runtime.threads import default_threads
@@ -41,8 +41,9 @@ def build(backbone: Backbone, source: Source, options: Options, target: Path, re
         assemble.write_manifest(folder, manifest)
         report("comparing with PyTorch on real pictures")
         reference = Reference(loaded, parts.maps, options.spec)
-        parity = gate.measure(folder, reference, options.spec, options.precision)
-        gate.check(parity, options.precision, manifest.weights.trained)
+        allowed = gate.tolerance_for(options.precision, manifest.weights.trained)
+        parity = gate.measure(folder, reference, options.spec, allowed)
+        gate.check(parity, options.precision, allowed)
         digest = inputs_hash(backbone, source, options)
         manifest = dataclasses.replace(manifest, parity=gate.figures(parity), inputs_hash=digest)
         assemble.write_manifest(folder, manifest)
@@ -52,6 +53,7 @@ def build(backbone: Backbone, source: Source, options: Options, target: Path, re
 def run(backbone_name: str, pretrained: str, options: Options, out: Path | None, force: bool) -> None:
     """Find what is asked for, build it unless it is there already, and say how it went."""
     backbone = find_backbone(backbone_name)
+    pretrained = pretrained or default_weights(backbone)
     source = find_source(backbone, pretrained, options.activation)
     target = out or bundle_home() / bundle_name(backbone.name, pretrained, options.precision)
     with locked(target):
@@ -74,7 +76,7 @@ def listing(wanted: bool) -> None:
 @app.command()
 def main(
     backbone: Annotated[str, typer.Option(help="A name from --list, or an open_clip model configuration (.json).")],
-    pretrained: Annotated[str, typer.Option(help="A tag, `hf-hub:ORG/NAME`, a .pt/.safetensors file, or `none`.")] = "openai",
+    pretrained: Annotated[str, typer.Option(help="A tag, `hf-hub:ORG/NAME`, a file, or `none`; else `openai`.")] = "",
     precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
     batch: Annotated[Optional[int], typer.Option(min=1, help="Masked passes per run.")] = None,  # noqa: UP045 - typer reads it
     text_batch: Annotated[int, typer.Option(min=1, help="Texts per run of the text graph.")] = 1,

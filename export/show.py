@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.manifest import Manifest
-from export.backbones import TABLE, supported_names, tags
+from export.backbones import TABLE, own_names, supported_names, tags
 
 STEPS = 6  # weights, four graphs, comparison
 
@@ -64,6 +64,8 @@ def summary(manifest: Manifest, target: Path, seconds: float) -> None:
 def listing() -> None:
     """Print every backbone that can be built and its weights, the published CLIP ones in bold."""
     table = Table("backbone", "weights that open_clip knows", title="backbones", title_justify="left")
+    for name in own_names():
+        table.add_row(name, "(trained here, shipped)", style="bold")
     for name in supported_names():
         table.add_row(name, ", ".join(tags(name)) or "(a local file)", style="bold" if name in TABLE else "")
     Console(highlight=False).print(table)

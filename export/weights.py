@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.manifest import WeightsInfo
-from export.backbones import QUICK, Backbone, tags
+from export.backbones import OWN, QUICK, Backbone, own_names, tags
 from export.encoders import Tower
 
 HUB = "hf-hub:"
@@ -56,6 +56,11 @@ class Source:
     name: str
     quick_gelu: bool | None  # None: the model configuration decides
     details: Mapping[str, Any]
+
+
+def default_weights(backbone: Backbone) -> str:
+    """What is built when nothing is said: OpenAI's weights, or the checkpoint of a model of our own."""
+    return str(OWN / f"{backbone.name}.safetensors") if backbone.name in own_names() else "openai"
 
 
 def find_source(backbone: Backbone, pretrained: str, activation: Activation | None) -> Source:
@@ -123,12 +128,11 @@ def load(backbone: Backbone, source: Source, seed: int) -> Loaded:
         model, digest = empty_model(backbone, source), sha256_of(path)
         fill(model, path, backbone.name)
     check_finite(model, source.name)
-    licence = "MIT (OpenAI CLIP)" if source.name == "openai" else "see the source"
     info = WeightsInfo(
         tag=source.name if source.kind != "file" else Path(source.name).name,
         source=address(source),
         sha256=digest,
-        licence="none (random)" if source.kind == "none" else licence,
+        licence=licence_of(source),
         trained=source.kind != "none",
     )
     return Loaded(model.float().eval(), info, preprocessing_of(model, source))
@@ -250,7 +254,22 @@ def address(source: Source) -> str:
     """Where weights came from, for the record: never a path of this machine."""
     if source.kind == "tag":
         return str(source.details.get("hf_hub") or source.details.get("url") or "open_clip")
+    if is_own(source):
+        return "trained in this project on the emoji world"
     return {"file": "local file", "hub": source.name, "none": "seeded random weights"}[source.kind]
+
+
+def licence_of(source: Source) -> str:
+    """The licence of the weights, where it is known."""
+    if is_own(source):
+        return "Apache-2.0"
+    known = {"openai": "MIT (OpenAI CLIP)", "none": "none (random)"}
+    return known.get(source.name, "see the source")
+
+
+def is_own(source: Source) -> bool:
+    """Whether the weights are a checkpoint of this project."""
+    return source.kind == "file" and Path(source.name).parent == OWN
 
 
 def word(quick: bool) -> str:

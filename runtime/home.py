@@ -26,7 +26,7 @@ def bundle_home() -> Path:
 def bundle_name(backbone: str, tag: str, precision: str) -> str:
     """The folder name of a build: plain for OpenAI's weights in fp32, else with what differs."""
     tag = Path(tag).stem if tag != "none" else "random"
-    parts = [backbone, *([] if tag == "openai" else [tag]), *([] if precision == "fp32" else [precision])]
+    parts = [backbone, *([] if tag in ("openai", backbone) else [tag]), *([] if precision == "fp32" else [precision])]
     return "-".join(part.replace("/", "-").replace(":", "-") for part in parts)
 
 

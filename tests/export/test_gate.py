@@ -15,7 +15,7 @@ import pytest
 from onnx import helper
 
 from export import assemble, build, gate
-from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread
+from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread, tolerance_for
 from export.options import Options
 from export.weights import find_source
 from runtime.bundle import open_bundle
@@ -143,30 +143,30 @@ def test_sabotage_is_found_and_named(spoil: Sabotage, figure: str, build_sabotag
 def test_each_figure_has_its_limit(precision: str, figure: str, limit: Callable[..., float], direction: int) -> None:
     edge = limit(TOLERANCES[precision])
     beyond = edge + direction * 1e-6
-    check(dataclasses.replace(PERFECT, **{figure: edge}), precision, True)
+    check(dataclasses.replace(PERFECT, **{figure: edge}), precision, tolerance_for(precision, True))
     with pytest.raises(GateError, match=re.escape(f"{figure} is {beyond:.3g}, allowed")):
-        check(dataclasses.replace(PERFECT, **{figure: beyond}), precision, True)
+        check(dataclasses.replace(PERFECT, **{figure: beyond}), precision, tolerance_for(precision, True))
     with pytest.raises(GateError, match=f"{figure} is nan"):
-        check(dataclasses.replace(PERFECT, **{figure: float("nan")}), precision, True)
+        check(dataclasses.replace(PERFECT, **{figure: float("nan")}), precision, tolerance_for(precision, True))
 
 
 def test_flips_count_only_beyond_rounding() -> None:
-    check(dataclasses.replace(PERFECT, flips=3), "fp32", True)
+    check(dataclasses.replace(PERFECT, flips=3), "fp32", tolerance_for("fp32", True))
     with pytest.raises(GateError, match="flips_beyond_rounding is 1, allowed <= 0"):
-        check(dataclasses.replace(PERFECT, flips=1, flips_beyond_rounding=1), "fp32", True)
+        check(dataclasses.replace(PERFECT, flips=1, flips_beyond_rounding=1), "fp32", tolerance_for("fp32", True))
 
 
 def test_every_figure_that_is_off_is_named() -> None:
     with pytest.raises(GateError, match=r"map_error is 1, .*; text_cosine is 0\.5, "):
-        check(dataclasses.replace(PERFECT, map_error=1.0, text_cosine=0.5), "fp32", True)
+        check(dataclasses.replace(PERFECT, map_error=1.0, text_cosine=0.5), "fp32", tolerance_for("fp32", True))
 
 
 def test_boxes_of_random_half_precision_models_are_told_but_not_judged() -> None:
     parity = dataclasses.replace(PERFECT, box_agreement=0.2)
-    check(parity, "fp16", False)
+    check(parity, "fp16", tolerance_for("fp16", False))
     for precision, trained in (("fp16", True), ("fp32", False), ("fp32", True)):
         with pytest.raises(GateError, match=r"box_agreement is 0\.2"):
-            check(parity, precision, trained)
+            check(parity, precision, tolerance_for(precision, trained))
 
 
 @pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_vit_bundle", "tiny_fp16_bundle"])

@@ -1,0 +1,1 @@
+"""Training of the two small models that know the emoji world."""
