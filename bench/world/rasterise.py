@@ -56,7 +56,7 @@ class VectorArtwork:
         icon = self._find(code)
         if icon is None:
             return None
-        import cairosvg  # type: ignore[import-untyped]  # only drawing needs it: a ready sprite file does not
+        import cairosvg  # only drawing needs it: a ready sprite file does not
 
         width, height = (icon.get(key, self._icons.get(key, 16)) for key in ("width", "height"))
         svg = (
