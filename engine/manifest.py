@@ -11,6 +11,7 @@ from typing import Any, Literal
 from engine.records import RecordError, plain, read, ticks
 from engine.spec import Align, MaskOrder
 
+MANIFEST = "manifest.json"
 SCHEMA = 1
 IMAGE_HALF = ("image", "masked")
 TEXT_HALF = ("text", "saliency")

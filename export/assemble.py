@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
-from engine.manifest import SCHEMA, FileInfo, GraphInfo, ImageInfo, Manifest, MapsInfo, MaskInfo, TextInfo
+from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Manifest, MapsInfo, MaskInfo, TextInfo
 from export.backbones import Backbone
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
 from export.options import SLOTS, Options, versions
 from export.vocabulary import write_templates, write_tokenizer
-from export.weights import Loaded
+from export.weights import Loaded, sha256_of
 
 MASK_EPS = 1e-7
 QUERIES = 16  # texts per run of the saliency graph; one costs as much as sixteen
@@ -146,7 +145,7 @@ def make_manifest(
 ) -> Manifest:
     """Describe what was written; parity and the inputs' hash are filled in later."""
     prepared = loaded.preprocessing
-    files = {path.name: FileInfo(path.stat().st_size, digest(path)) for path in sorted(folder.iterdir())}
+    files = {path.name: FileInfo(path.stat().st_size, sha256_of(path)) for path in sorted(folder.iterdir())}
     return Manifest(
         schema=SCHEMA,
         backbone=backbone.name,
@@ -171,11 +170,5 @@ def make_manifest(
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`."""
-    (folder / "manifest.json").write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Write the manifest."""
+    (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")

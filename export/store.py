@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-MANIFEST = "manifest.json"
+from engine.manifest import MANIFEST
 
 
 class StoreError(OSError):

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.manifest import Manifest, ManifestError
+from engine.manifest import MANIFEST, Manifest, ManifestError
 from runtime.errors import BundleError
-from runtime.home import MANIFEST
 
 
 @dataclass(frozen=True)

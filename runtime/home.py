@@ -6,9 +6,9 @@ import difflib
 import os
 from pathlib import Path
 
+from engine.manifest import MANIFEST
 from runtime.errors import BundleError
 
-MANIFEST = "manifest.json"
 DEFAULT_MODEL = "demo-rn"
 SHIPPED = Path(__file__).parent / "models"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.manifest import Manifest
+from engine.manifest import MANIFEST, Manifest
 from runtime.bundle import open_bundle, read_manifest
 from runtime.errors import BundleError
-from runtime.home import MANIFEST, SHIPPED, bundle_home
+from runtime.home import SHIPPED, bundle_home
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from engine.manifest import MANIFEST
 from runtime.cli import machine, shelf
 from runtime.cli.app import app
 from runtime.devices import DEVICES, Finding
-from runtime.home import DEFAULT_MODEL, MANIFEST
+from runtime.home import DEFAULT_MODEL
+from tests.runtime.samples import write_files
 
 NO_CPU = Finding("cpu", False, "ONNX Runtime is not installed", "pip install 'vlscore[cpu]'")
 
@@ -34,15 +36,6 @@ def run(*arguments: str) -> Any:
 def words(text: str) -> str:
     """Text without its layout."""
     return " ".join(text.split())
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    """A made-up root of a file system."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def test_tells_the_machine_every_device_and_the_settings(home: Path) -> None:
@@ -171,7 +164,7 @@ def test_a_bundle_without_its_image_half_serves_scenes(bundle: Path, verify: boo
 def test_reads_processor_flags_and_memory(tmp_path: Path) -> None:
     cpu = "processor : 0\nmodel name\t: Fast Processor\nflags\t: fpu avx2 avx512f amx_int8\n\nprocessor : 1\nmodel name : Other\n"
     files = {"proc/cpuinfo": cpu, "proc/meminfo": "MemTotal: 2000 kB\nMemAvailable:  1500 kB\n"}
-    found = machine.look(write(tmp_path, files))
+    found = machine.look(write_files(tmp_path, files))
     assert found.processor == "Fast Processor"
     assert found.flags == dict.fromkeys(machine.FLAGS, False) | {"avx2": True, "avx512f": True, "amx_int8": True}
     assert (found.memory_free, found.memory_total) == (1500 * 1024, 2000 * 1024)
@@ -208,5 +201,5 @@ def test_a_system_that_tells_nothing_is_unknown(tmp_path: Path) -> None:
     ],
 )
 def test_the_control_group_may_grant_less_memory(files: dict[str, str], expected: tuple[int, int], tmp_path: Path) -> None:
-    root = write(tmp_path, {"proc/meminfo": "MemTotal: 2000 kB\nMemAvailable: 1000 kB\n", **files})
+    root = write_files(tmp_path, {"proc/meminfo": "MemTotal: 2000 kB\nMemAvailable: 1000 kB\n", **files})
     assert machine.memory(root) == expected

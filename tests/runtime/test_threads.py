@@ -10,15 +10,7 @@ import pytest
 from runtime import threads
 from runtime.errors import DeviceError
 from runtime.threads import THREADS_VARIABLE, cpu_quota, default_threads
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    """Fill a made-up file system."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+from tests.runtime.samples import write_files
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +52,13 @@ def test_nothing_known_leaves_the_affinity(tmp_path: Path) -> None:
     ],
 )
 def test_quota_of_version_2(tmp_path: Path, text: str, quota: float | None) -> None:
-    root = write(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": text})
+    root = write_files(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": text})
     assert cpu_quota(root) == quota
 
 
 @pytest.mark.parametrize(("text", "expected"), [("150000 100000", 2), ("1000 100000", 1), ("9900000 100000", 8)])
 def test_quota_is_rounded_up_and_never_below_one(tmp_path: Path, text: str, expected: int) -> None:
-    assert default_threads(write(tmp_path, {"sys/fs/cgroup/cpu.max": text})) == expected
+    assert default_threads(write_files(tmp_path, {"sys/fs/cgroup/cpu.max": text})) == expected
 
 
 def test_tightest_of_nested_groups_of_version_2(tmp_path: Path) -> None:
@@ -77,14 +69,14 @@ def test_tightest_of_nested_groups_of_version_2(tmp_path: Path) -> None:
         "sys/fs/cgroup/machine.slice/box.scope/leaf/cpu.max": "500000 100000",
         "sys/fs/cgroup/other/cpu.max": "100000 100000",
     }
-    assert cpu_quota(write(tmp_path, files)) == 3
-    write(tmp_path, {"sys/fs/cgroup/machine.slice/box.scope/leaf/cpu.max": "200000 100000"})
+    assert cpu_quota(write_files(tmp_path, files)) == 3
+    write_files(tmp_path, {"sys/fs/cgroup/machine.slice/box.scope/leaf/cpu.max": "200000 100000"})
     assert cpu_quota(tmp_path) == 2
 
 
 @pytest.mark.parametrize("group", ["/docker/0123456789ab", "/../../host.slice", "/a:b"])
 def test_host_path_inside_a_container_falls_back_to_the_mount(tmp_path: Path, group: str) -> None:
-    root = write(tmp_path, {"proc/self/cgroup": f"0::{group}\n", "sys/fs/cgroup/cpu.max": "400000 100000"})
+    root = write_files(tmp_path, {"proc/self/cgroup": f"0::{group}\n", "sys/fs/cgroup/cpu.max": "400000 100000"})
     assert cpu_quota(root) == 4
 
 
@@ -99,7 +91,7 @@ def test_version_1(tmp_path: Path, mount: str) -> None:
         f"sys/fs/cgroup/{mount}/box/leaf/cpu.cfs_quota_us": "-1\n",
         f"sys/fs/cgroup/{mount}/box/leaf/cpu.cfs_period_us": "100000\n",
     }
-    assert cpu_quota(write(tmp_path, files)) == 2.5
+    assert cpu_quota(write_files(tmp_path, files)) == 2.5
     assert default_threads(tmp_path) == 3
 
 
@@ -110,25 +102,25 @@ def test_both_versions_at_once(tmp_path: Path) -> None:
         "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
         "sys/fs/cgroup/unified/unit/cpu.max": "500000 100000",
     }
-    assert cpu_quota(write(tmp_path, files)) == 5
+    assert cpu_quota(write_files(tmp_path, files)) == 5
 
 
 def test_physical_cores(tmp_path: Path) -> None:
-    assert default_threads(write(tmp_path, cores(8, per_core=2))) == 4
+    assert default_threads(write_files(tmp_path, cores(8, per_core=2))) == 4
 
 
 def test_cores_of_two_sockets_share_numbers(tmp_path: Path) -> None:
-    assert default_threads(write(tmp_path, cores(8, per_core=1, sockets=2))) == 8
+    assert default_threads(write_files(tmp_path, cores(8, per_core=1, sockets=2))) == 8
 
 
 def test_affinity_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, cores(8, per_core=2))
+    write_files(tmp_path, cores(8, per_core=2))
     monkeypatch.setattr(threads, "_affinity", lambda: frozenset({0, 1, 6}))
     assert default_threads(tmp_path) == 2
 
 
 def test_variable_overrides_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, {"sys/fs/cgroup/cpu.max": "100000 100000"})
+    write_files(tmp_path, {"sys/fs/cgroup/cpu.max": "100000 100000"})
     monkeypatch.setenv(THREADS_VARIABLE, " 12 ")
     assert default_threads(tmp_path) == 12
     monkeypatch.setenv(THREADS_VARIABLE, "")
