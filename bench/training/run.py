@@ -32,7 +32,7 @@ class Options:
     model: str
     sprites: Path
     out: Path
-    minutes: float
+    pictures: int
     batch: int
     rate: float
     decay: float
@@ -100,7 +100,7 @@ class Run:
 
     def step(self, batch: Batch) -> float:
         """One update; returns the loss."""
-        rate = self.options.rate * schedule(self.steps, self.minutes / self.options.minutes)
+        rate = self.options.rate * schedule(self.steps, self.pictures / self.options.pictures)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         # The plain kernel: on CPU the backward pass of the fused one takes longer than all other text work.
@@ -158,6 +158,6 @@ def _groups(model: CLIP, decay: float) -> list[dict[str, object]]:
 
 
 def schedule(steps: int, progress: float) -> float:
-    """Linear warm-up in steps, then a cosine over the time of the run down to 1 %."""
+    """Linear warm-up in steps, then a cosine over the pictures of the run down to 1 %."""
     falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return min(1.0, (steps + 1) / WARM_STEPS) * falling

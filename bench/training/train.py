@@ -1,6 +1,6 @@
 """Train one of the demo models on the emoji world.
 
-    python -m bench.training.train --model demo-rn --sprites sprites.npz --out runs/demo-rn --minutes 60
+    python -m bench.training.train --model demo-rn --sprites sprites.npz --out runs/demo-rn
 
 Killed and started again with the same arguments, it goes on from its last checkpoint.
 """
@@ -27,15 +27,15 @@ STRIDE = 32  # sides of training pictures fit the grids of both models
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of a run: until which minute, on pictures of which side, on which scenes."""
+    """A part of a run: until how many pictures, of which side, on which scenes."""
 
-    until: float
+    until: int
     side: int
     close: bool
 
 
 def train(options: Options) -> None:
-    """Train until the time is up; log, check and save on the way."""
+    """Train until all pictures were seen; log, check and save on the way."""
     options.out.mkdir(parents=True, exist_ok=True)
     run = Run(options)
     sprites = load_sprites(options.sprites)
@@ -44,12 +44,12 @@ def train(options: Options) -> None:
     whole = side(run.model)
     small = math.ceil(2 * whole / 3 / STRIDE) * STRIDE
     phases = (
-        Phase(0.15 * options.minutes, small // 2, close=True),
-        Phase(0.65 * options.minutes, small, close=False),
-        Phase(options.minutes, whole, close=False),
+        Phase(round(0.40 * options.pictures), small // 2, close=True),
+        Phase(round(0.86 * options.pictures), small, close=False),
+        Phase(options.pictures, whole, close=False),
     )
     for phase in phases:
-        if run.minutes < phase.until:
+        if run.pictures < phase.until:
             _train_phase(run, exams, phase)
 
 
@@ -60,10 +60,10 @@ def _train_phase(run: Run, exams: dict[str, Exam], phase: Phase) -> None:
     batches: Iterator[Batch] = iter(loader(source, options.workers))
     began, start = run.minutes, time.monotonic()
     since, losses = began, list[float]()
-    while run.minutes < phase.until:
+    while run.pictures < phase.until:
         losses.append(run.step(next(batches)))
         run.minutes = began + (time.monotonic() - start) / 60
-        if run.minutes - since < options.every and run.minutes < phase.until:
+        if run.minutes - since < options.every and run.pictures < phase.until:
             continue
         run.save()
         line: dict[str, float] = {
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, required=True)
     parser.add_argument("--sprites", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and plot")
-    parser.add_argument("--minutes", type=float, default=60, help="wall time that the schedule is laid over")
+    parser.add_argument("--pictures", type=int, default=600_000, help="how many to train on; the schedule is laid over them")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.05)

@@ -25,7 +25,7 @@ def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(sprite_file: Path, out: Path, model: str = "demo-rn", teacher: Path | None = None) -> Options:
-    return Options(model, sprite_file, out, 10.0, 4, 1e-3, 0.05, 0.99, 1, 0, 1.0, False, teacher)
+    return Options(model, sprite_file, out, 4000, 4, 1e-3, 0.05, 0.99, 1, 0, 1.0, False, teacher)
 
 
 def test_saved_runs_go_on(sprite_file: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_accuracy_counts_any_held_noun(sprites: Sprites, sprite_file: Path, tmp_
 
 def test_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    lines = [{"minutes": m, "loss": 5 - m, "val": 0.2 * m, "unseen-artwork": 0.1 * m} for m in range(3)]
+    lines = [{"pictures": 1000 * m, "loss": 5 - m, "val": 0.2 * m, "unseen-artwork": 0.1 * m} for m in range(3)]
     (tmp_path / "log.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     plot_log(tmp_path / "log.jsonl", tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 1000
