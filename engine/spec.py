@@ -14,6 +14,7 @@ Base = Literal["mean", "black"]
 ScoreSpace = Literal["cosine", "logit"]
 Combine = Literal["raw", "masks"]
 Edge = Literal["clamp", "mirror"]
+Outlines = Literal["grid", "picture"]
 Connectivity = Literal[4, 8]
 Order = Literal["raster", "score"]
 
@@ -39,9 +40,11 @@ class Spec:
     combine: Combine = "raw"
     # How much of the average map, the one every query would light up, is subtracted from the weighted one.
     contrast: float = 1.0
+    # Whether the saliency keeps the vague outlines of its coarse grid or takes on those of the picture's colours.
+    outline: Outlines = "picture"
     # What the final resize does beyond the outermost samples of the saliency.
     resize: Edge = "clamp"
-    threshold: float = 0.2  # fraction of the maximum, compared strictly
+    threshold: float = 0.3  # fraction of the maximum, compared strictly
     connectivity: Connectivity = 4
     min_area: float = 1e-3  # fraction of the picture, compared strictly
     order: Order = "score"
@@ -99,6 +102,7 @@ PAPER = Spec(
     temperature=1.0,
     combine="raw",
     contrast=0.0,
+    outline="grid",
     resize="mirror",
     threshold=0.6,
     connectivity=4,

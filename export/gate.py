@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.boxes import find_boxes
 from engine.metrics import box_agreement
+from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from export.reference import Floats, Reference
@@ -149,7 +150,8 @@ def compare_answer(
     """The largest difference of the saliency, and the agreement of the boxes, for the reference's scores of a sample."""
     scores = np.full(len(job.maps), -1.0, dtype=np.float32)
     scores[scored[0]] = scored[1]
-    wanted = normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale))
+    outline = localizer.answerer.outline(localizer.encoder.finish(job))
+    wanted = follow(normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale)), outline)
     boxes = find_boxes(to_picture(wanted, job.frame, localizer.spec.resize), localizer.spec)
     return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)
 

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from engine.boxes import find_boxes
 from engine.manifest import Manifest
+from engine.outline import Outline, follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from runtime.backends.protocol import Session
+from runtime.errors import SceneError
 from runtime.localization import Localization
 from runtime.query import Query
 from runtime.scene import Floats, Scene
@@ -31,8 +33,22 @@ class Answerer:
 
     def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
         """Answer queries, whose unit embeddings are `texts` `(Q, D)`."""
-        scored = self.scores_and_maps(scene, texts)
-        return [self.one(scene, query, text, *found) for query, text, found in zip(queries, texts, scored, strict=True)]
+        outline = self.outline(scene)
+        scored = zip(queries, texts, self.scores_and_maps(scene, texts), strict=True)
+        return [
+            self.one(scene, query, text, (scores, follow(normalise(map_), outline))) for query, text, (scores, map_) in scored
+        ]
+
+    def outline(self, scene: Scene) -> Outline | None:
+        """The outlines that the saliency of a scene follows, gathered once for all queries."""
+        if self.spec.outline == "grid":
+            return None
+        if scene.guide is None:
+            raise SceneError(
+                f"spec `{self.spec.name}` wants `outline` = `picture`, but this scene holds no outlines of its picture; encode the "
+                f"picture again, or ask with `outline` = `grid`"
+            )
+        return Outline(scene.guide, (scene.maps.shape[1], scene.maps.shape[2]))
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Scores relative to the base `(K,)` and saliency `(h, w)` for each text."""
@@ -45,10 +61,10 @@ class Answerer:
             outputs = self.session.run({**fixed, "texts": padded})
             yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
 
-    def one(self, scene: Scene, query: Query, text: Floats, scores: Floats, saliency: Floats) -> Localization:
-        """Cut the boxes of one query out of its saliency."""
+    def one(self, scene: Scene, query: Query, text: Floats, found: tuple[Floats, Floats]) -> Localization:
+        """Cut the boxes of one query out of its saliency; `found` is its scores `(K,)` and that map in [0, 1]."""
+        scores, grid = found
         kept = int((scores > 0).sum())
-        grid = normalise(saliency)
         boxes = find_boxes(to_picture(grid, scene.frame, self.spec.resize), self.spec)
         return Localization(
             query=query.label,

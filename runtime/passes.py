@@ -18,6 +18,7 @@ from engine.components import principal_maps
 from engine.frame import Frame
 from engine.manifest import Manifest, fingerprint
 from engine.masks import live
+from engine.outline import shrink
 from engine.spec import Spec
 from runtime.backends.protocol import Session
 from runtime.errors import BundleError
@@ -205,6 +206,7 @@ class SceneEncoder:
             backbone=self.manifest.backbone,
             fingerprint=self.fingerprint,
             picture=job.picture,
+            guide=shrink(job.pixels, (job.maps.shape[1], job.maps.shape[2])),
         )
 
     def base(self) -> Floats:

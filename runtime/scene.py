@@ -44,6 +44,7 @@ class Scene:
     backbone: str
     fingerprint: str = field(repr=False)
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
+    guide: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H', W', 3): the picture small, for outlines
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write the scene as an `.npz` (no pickle inside), its picture as JPEG; the file appears whole or not at all."""
@@ -53,6 +54,8 @@ class Scene:
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
         if picture and self.picture is not None:
             arrays["jpeg"] = np.frombuffer(to_jpeg(self.picture), dtype=np.uint8)
+        if self.guide is not None:
+            arrays["guide"] = self.guide
         arrays["about"] = np.frombuffer(json.dumps(self.about()).encode(), dtype=np.uint8)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
@@ -79,6 +82,7 @@ class Scene:
                 about = dict(json.loads(bytes(file["about"])))
                 arrays = {name: np.ascontiguousarray(file[name], dtype=np.float32) for name in ARRAYS}
                 picture = from_jpeg(bytes(file["jpeg"])) if "jpeg" in file else None
+                guide = np.ascontiguousarray(file["guide"], dtype=np.uint8) if "guide" in file else None
         except FileNotFoundError:
             raise SceneError(f"scene `{path}` does not exist") from None
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -87,9 +91,11 @@ class Scene:
             found = about.get("schema")
             raise SceneError(f"scene `{path}` has schema {found}, this version reads {SCHEMA}; encode the picture again")
         check_shapes(arrays, path)
+        if guide is not None and (guide.ndim != 3 or guide.shape[2] != 3 or guide.size == 0):
+            raise SceneError(f"scene `{path}` is damaged: its outlines have the shape {guide.shape}; encode the picture again")
         try:
             values: dict[str, Any] = {**arrays, **{name: about[name] for name in ABOUT}}
-            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture)
+            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture, guide=guide)
         except (KeyError, TypeError, ValueError) as error:
             raise SceneError(f"scene `{path}` is damaged ({error}); encode the picture again") from error
 

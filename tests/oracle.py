@@ -30,6 +30,7 @@ class OracleSpec:
     temperature: float = 1.0
     combine: str = "raw"  # raw | masks
     contrast: float = 0.0
+    outline: str = "grid"  # grid | picture
     resize: str = "clamp"  # clamp | mirror
     threshold: float = 0.6
     connectivity: int = 4
@@ -166,6 +167,43 @@ def saliency(maps: Tensor, s: Tensor, base: float, spec: OracleSpec, logit_scale
     return minmax((total - spec.contrast * total.sum() / average.sum() * average).relu())
 
 
+def averaged(pixels: Array, n: int) -> Array:
+    """Rows (m, any, 3) reduced to n rows: the mean over what lies in each, rows at an edge by the part inside."""
+    m, rows = len(pixels), []
+    for k in range(n):
+        start, stop, total = k * m / n, (k + 1) * m / n, np.zeros(pixels.shape[1:])
+        for row in range(math.floor(start), min(m, math.ceil(stop))):
+            total += pixels[row] * (min(stop, row + 1) - max(start, row))
+        rows.append(total / (stop - start))
+    return np.stack(rows)
+
+
+def outlined(grid: Tensor, pixels: Array) -> Tensor:
+    """A map (h, w) in [0, 1] made a linear function of colour, window by window: 16 samples per cell, 0.75 cells each way."""
+    cells = grid.shape
+    high, wide = (min(16 * n, pixels.shape[0]) for n in cells)
+    colours = np.rint(averaged(averaged(pixels, high).swapaxes(0, 1), wide).swapaxes(0, 1)) / 255
+    large = F.interpolate(grid.double()[None, None], size=(high, wide), mode="bilinear", align_corners=False)[0, 0].numpy()
+    dy, dx = (max(1, round(0.75 * fine / n)) for fine, n in zip((high, wide), cells, strict=True))
+
+    def windows(plane: Array) -> Array:
+        """All samples within reach of each, (high, wide, samples, channels)."""
+        padded = np.pad(plane, ((dy, dy), (dx, dx), (0, 0)), mode="symmetric")
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (2 * dy + 1, 2 * dx + 1), axis=(0, 1))
+        return seen.reshape(high, wide, plane.shape[2], -1).swapaxes(2, 3)
+
+    linear = np.zeros((high, wide, 4))
+    near, values = windows(colours), windows(large[..., None])
+    for y, x in np.ndindex(high, wide):
+        c, v = near[y, x], values[y, x, :, 0]
+        around = (c - c.mean(axis=0)).T
+        slope = np.linalg.solve(around @ around.T / len(v) + 2e-3 * np.eye(3), around @ (v - v.mean()) / len(v))
+        linear[y, x] = *slope, v.mean() - slope @ c.mean(axis=0)
+    mean = windows(linear).mean(axis=2)
+    found = np.maximum((mean[..., :3] * colours).sum(axis=2) + mean[..., 3], 0)
+    return torch.from_numpy(found / found.max() if found.max() > 0 else found).to(grid.dtype)
+
+
 def place(picture_hw: tuple[int, ...], side: int, geometry: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Size (height, width) after resizing, and where the square starts in it (negative for letterbox)."""
     if geometry == "squash":
@@ -250,5 +288,7 @@ def locate(
     embeddings, base, embedding = encode(model, pixels, mean, std, maps, spec=spec, dtype=dtype, batch=batch)
     s, b = scores(embeddings, text_embedding), float(scores(base[None], text_embedding)[0])
     grid = saliency(maps, s, b, spec, float(model.logit_scale.detach().exp()))
+    if grid is not None and spec.outline == "picture":
+        grid = outlined(grid, pixels)
     heat = np.zeros(hw) if grid is None else to_picture(grid, hw, side, spec)
     return OraclePicture(pixels, maps, embeddings, base, embedding, s, b, grid, heat, *boxes(heat, spec))
