@@ -13,7 +13,7 @@ from engine.spec import Align, MaskOrder
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-IMAGE_HALF = ("image", "masked")
+IMAGE_HALF = ("image", "masked", "instant")  # the last where the model has one
 TEXT_HALF = ("text", "saliency")
 TEXT_FILES = ("tokenizer.json", "templates.json")
 

@@ -18,6 +18,7 @@ from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Ma
 from export.backbones import Backbone
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
+from export.instant import InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
 from export.options import SLOTS, Options, versions
 from export.vocabulary import write_templates, write_tokenizer
@@ -91,7 +92,7 @@ def vit_parts(visual: Tower, options: Options) -> tuple[ViTEncoder, MapsInfo]:
 
 
 def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, report: Report) -> dict[str, GraphInfo]:
-    """Export and write the four graphs; the two of the image half share one file of weights."""
+    """Export and write the graphs; those of the image half share one file of weights."""
     prepared = loaded.preprocessing
     pixels = Pixels(prepared.mean, prepared.std)
     side, maps, batch = parts.side, parts.maps, parts.batch
@@ -111,6 +112,9 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
     masked = MaskedGraph(pixels, parts.encoder, parts.dtype, (side, height, width), masks_of(options))
     passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
     write("masked", masked, passes, ("embeddings",), image_weights)
+    if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
+        instant = InstantGraph(pixels, parts.encoder, parts.dtype, (side, MASK_EPS))
+        write("instant", instant, {"pixels": blank[:1]}, ("maps", "embedding", "embeddings", "base"), image_weights)
     tokens = {"tokens": torch.zeros(options.text_batch, parts.context, dtype=torch.int64)}
     write("text", TextGraph(parts.text), tokens, ("embeddings",), WeightsFile(folder / "text.onnx.weights"))
     scoring = {

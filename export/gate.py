@@ -18,7 +18,7 @@ from engine.spec import Spec
 from export.reference import Floats, Reference
 from runtime.localization import Localization
 from runtime.localizer import Localizer
-from runtime.passes import Job
+from runtime.packing import Job
 from runtime.pictures import read_picture
 from runtime.query import Query
 
@@ -138,7 +138,7 @@ def encode_sample(localizer: Localizer, picture: NDArray[np.uint8]) -> tuple[Job
     """Run an even sample of a picture's passes, as the runtime runs them all."""
     job = localizer.encoder.begin(picture)
     sample = spread(list(job.waiting), SAMPLE)
-    job.waiting, job.live, job.missing = deque(sample), len(sample), len(sample)
+    job.waiting, job.missing = deque(sample), len(sample)
     while job.waiting:
         localizer.encoder.run(localizer.encoder.gather([job]))
     return job, sample

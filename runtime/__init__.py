@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.spec import Spec
-    from runtime.errors import BundleError, DeviceError, PictureError, QueryError, SceneError, VlscoreError
+    from runtime.errors import BundleError, DeviceError, EffortError, PictureError, QueryError, SceneError, VlscoreError
     from runtime.localization import Localization
     from runtime.localizer import Localizer
     from runtime.query import Query
@@ -27,6 +27,7 @@ WHERE = {
     "VlscoreError": "runtime.errors",
     "BundleError": "runtime.errors",
     "DeviceError": "runtime.errors",
+    "EffortError": "runtime.errors",
     "PictureError": "runtime.errors",
     "QueryError": "runtime.errors",
     "SceneError": "runtime.errors",
@@ -35,6 +36,7 @@ WHERE = {
 __all__ = [
     "BundleError",
     "DeviceError",
+    "EffortError",
     "Localization",
     "Localizer",
     "PictureError",

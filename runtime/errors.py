@@ -18,6 +18,10 @@ class QueryError(VlscoreError, ValueError):
     """A query is empty, too long, or not made of words."""
 
 
+class EffortError(VlscoreError, ValueError):
+    """A preset is unknown, or its passes are not a number that it can spend."""
+
+
 class SceneError(VlscoreError, ValueError):
     """A scene cannot be read, or belongs to another model than the one asked."""
 

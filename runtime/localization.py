@@ -40,6 +40,7 @@ class Localization:
     similarity: float  # cosine between the query and the whole picture
     preset: str = "exact"
     passes: int = 0  # times the model's image half was run for the picture
+    error: float | None = 0.0  # expected difference of `map` from the exact one; None: unknown
     picture: Pixels | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -71,6 +72,7 @@ class Localization:
             "similarity": _rounded(self.similarity, 6),
             "preset": self.preset,
             "passes": int(self.passes),
+            "error": None if self.error is None else _rounded(self.error),
             "spec": self.spec.to_dict(),
         }
 

@@ -7,19 +7,23 @@ import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, overload
 
-from engine.manifest import Manifest, fingerprint
-from engine.spec import Spec, preset
+from engine.manifest import IMAGE_HALF, Manifest, fingerprint
+from engine.spec import Spec
+from engine.spec import preset as named_spec
 from runtime.answers import Answerer
 from runtime.backends.protocol import Session
 from runtime.bundle import Bundle, open_bundle
 from runtime.devices import open_backend
+from runtime.effort import plan
 from runtime.errors import BundleError, SceneError
 from runtime.home import find_bundle
 from runtime.lazy import LazySession
 from runtime.localization import Localization
-from runtime.passes import Progress, SceneEncoder
+from runtime.packing import Progress
+from runtime.passes import SceneEncoder
 from runtime.pictures import Picture, read_picture
 from runtime.query import Asked, Query, Several, as_queries
+from runtime.refine import Refiner
 from runtime.scene import Scene
 from runtime.text import TextEncoder
 
@@ -30,20 +34,26 @@ class Localizer:
     `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
     device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
+
+    `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
+    runs `refine` more for every query (`passes="auto"`: as many as it takes to be sure); `instant` takes one pass.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the front door's options
         self,
         model: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
+        preset: str = "exact",
+        passes: int | str | None = None,
+        refine: int | None = None,
         spec: str | Spec = "default",
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
         scenes_only: bool = False,
     ) -> None:
         started = time.perf_counter()
-        self.spec = preset(spec) if isinstance(spec, str) else spec
+        self.spec = named_spec(spec) if isinstance(spec, str) else spec
         self.backend = open_backend(device, threads)
         self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
         check_baked(self.bundle, self.spec)
@@ -51,8 +61,11 @@ class Localizer:
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, self.session("text"))
         self.templates = self.text.named_templates(templates)
-        self.encoder = SceneEncoder(self.manifest, self.session("image"), self.session("masked"), self.spec)
+        self.effort = plan(self.manifest, preset, passes, refine)
+        image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs}
+        self.encoder = SceneEncoder(self.manifest, image_half, self.spec, self.effort)
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
+        self.refiner = Refiner(self.encoder, self.answerer, self.effort)
         self.opened_in = time.perf_counter() - started
 
     @property
@@ -79,6 +92,7 @@ class Localizer:
             "precision": manifest.precision,
             "batch": manifest.batch,
             "maps": manifest.maps.count,
+            "preset": self.effort.preset,
             "spec": self.spec.name,
             "opened_in_s": round(self.opened_in, 3),
         }
@@ -92,15 +106,29 @@ class Localizer:
         self.check_image_half()
         return next(self.encoder.encode([read_picture(picture)], progress, expected=1))
 
+    def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
+        """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
+        self.check_scene(scene)
+        self.check_image_half()
+        return self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
+
     @overload
-    def locate(self, scene: Scene, query: Asked) -> Localization: ...
+    def locate(self, scene: Scene, query: Asked, *, progress: Progress | None = None) -> Localization: ...
     @overload
-    def locate(self, scene: Scene, query: Several) -> list[Localization]: ...
-    def locate(self, scene: Scene, query: Asked | Several) -> Localization | list[Localization]:
-        """Ask an encoded picture: one query gives one answer, several give a list in the same order."""
+    def locate(self, scene: Scene, query: Several, *, progress: Progress | None = None) -> list[Localization]: ...
+    def locate(
+        self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None
+    ) -> Localization | list[Localization]:
+        """Ask an encoded picture: one query gives one answer, several give a list in the same order.
+
+        With `fast` this takes further passes; see `refine` for keeping what they tell.
+        """
         self.check_scene(scene)
         queries = as_queries(query, self.templates)
-        found = self.answerer.answer(scene, queries, self.text.embed(queries))
+        texts = self.text.embed(queries)
+        if not self.scenes_only:
+            scene = self.refiner.refine(scene, texts, progress)
+        found = self.answerer.answer(scene, queries, texts)
         return found[0] if isinstance(query, (str, Query)) else found
 
     @overload
@@ -112,7 +140,7 @@ class Localizer:
     ) -> Localization | list[Localization]:
         """Encode a picture and ask it: `localizer("street.jpg", "a red bus")`."""
         as_queries(query, self.templates)  # a bad query is told before the passes, not after them
-        return self.locate(self.encode(picture, progress=progress), query)
+        return self.locate(self.encode(picture, progress=progress), query, progress=progress)
 
     def scenes(self, pictures: Iterable[Picture], *, progress: Progress | None = None) -> Iterator[Scene]:
         """Encode many pictures, in order, their passes packed into full batches."""
@@ -127,7 +155,8 @@ class Localizer:
         self.check_image_half()
         queries = as_queries(query, self.templates)
         texts = self.text.embed(queries)
-        return (self.answerer.answer(scene, queries, texts) for scene in self.scenes(pictures, progress=progress))
+        refined = (self.refiner.refine(scene, texts) for scene in self.scenes(pictures, progress=progress))
+        return (self.answerer.answer(scene, queries, texts) for scene in refined)
 
     def check_image_half(self) -> None:
         """Refuse to encode when the bundle was opened without its image half."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.anchors import Kinship, choose, estimate
 from engine.components import principal_maps
 from engine.frame import Frame
 from engine.manifest import Manifest, fingerprint
@@ -21,86 +21,20 @@ from engine.masks import live
 from engine.outline import shrink
 from engine.spec import Spec
 from runtime.backends.protocol import Session
+from runtime.effort import EXACT, Effort
 from runtime.errors import BundleError
+from runtime.packing import Batch, Count, Job, Line, Pixels, Progress
 from runtime.preprocess import place
 from runtime.scene import Floats, Scene
-
-Progress = Callable[[int, int], None]
-Pixels = NDArray[np.uint8]
-
-
-@dataclass
-class Job:
-    """One picture on its way to becoming a scene."""
-
-    picture: Pixels
-    pixels: Pixels  # (R, R, 3), as the model sees it
-    frame: Frame
-    maps: Floats  # (K, h, w)
-    embedding: Floats  # (D,)
-    waiting: deque[int]  # live maps not yet run
-    embeddings: Floats  # (K, D), the base where a map is constant
-    live: int
-    missing: int = 0  # passes not yet back
-
-    def __post_init__(self) -> None:
-        self.missing = self.live
-
-
-@dataclass
-class Batch:
-    """Passes that will run together, and where their results belong."""
-
-    pixels: Pixels  # (P, R, R, 3)
-    which: NDArray[np.int64]  # (B,)
-    maps: Floats  # (B, h, w)
-    places: list[tuple[Job, int]] = field(default_factory=list)
-
-
-@dataclass
-class Line:
-    """Pictures in line: those begun, in order, and those still to come."""
-
-    source: Iterator[Pixels]
-    jobs: deque[Job] = field(default_factory=deque)
-    begun: int = 0
-    open: bool = True
-    fault: Exception | None = None
-
-    def waiting(self) -> int:
-        """Passes that could run now."""
-        return sum(len(job.waiting) for job in self.jobs)
-
-
-@dataclass
-class Count:
-    """Tells how many passes are done, of how many as far as is known."""
-
-    progress: Progress | None
-    per_picture: int
-    expected: int
-    done: int = 0
-    total: int = 0
-
-    def add(self, passes: int, line: Line) -> None:
-        """Count passes; pictures not yet begun are reckoned at all their maps."""
-        self.done += passes
-        self.total = self.done + line.waiting() + self.per_picture * max(0, self.expected - line.begun)
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-    def end(self) -> None:
-        """Close the count when the last pictures had fewer live maps than they were reckoned at."""
-        if self.progress is not None and self.done < self.total:
-            self.progress(self.done, self.done)
 
 
 class SceneEncoder:
     """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
 
-    def __init__(self, manifest: Manifest, image: Session, masked: Session, spec: Spec) -> None:
-        self.manifest, self.spec = manifest, spec
-        self.image, self.masked = image, masked
+    def __init__(self, manifest: Manifest, sessions: dict[str, Session], spec: Spec, effort: Effort = EXACT) -> None:
+        """Take the sessions of the image half's graphs by name."""
+        self.manifest, self.spec, self.effort = manifest, spec, effort
+        self.sessions = sessions
         self.fingerprint = fingerprint(manifest)
         self.lock = threading.Lock()
         self.known_base: Floats | None = None
@@ -111,7 +45,7 @@ class SceneEncoder:
         When the pictures themselves fail, those begun are finished and given first, and the failure raised after them.
         """
         line = Line(iter(pictures))
-        count = Count(progress, self.manifest.maps.count, expected)
+        count = Count(progress, self.effort.per_picture(self.manifest.maps.count), expected)
         while True:
             self.refill(line)
             if line.jobs and not line.jobs[0].missing:
@@ -143,10 +77,13 @@ class SceneEncoder:
         """Place a picture on the model's square and read its maps."""
         info = self.manifest.image
         pixels, frame = place(picture, info.side, self.spec.geometry, info.resample, info.mean)
+        if self.effort.preset == "instant":
+            return self.begin_instant(picture, pixels, frame)
         maps, embedding = self.look(pixels)
         if self.manifest.maps.groups:
             maps = principal_maps(maps, self.manifest.maps.groups, self.manifest.maps.components)
         alive = live(maps)
+        run = self.chosen(maps, alive)
         embeddings = np.broadcast_to(self.base(), (len(maps), self.manifest.dim)).copy()
         return Job(
             picture=picture,
@@ -154,14 +91,37 @@ class SceneEncoder:
             frame=frame,
             maps=maps,
             embedding=embedding,
-            waiting=deque(np.flatnonzero(alive).tolist()),
+            waiting=deque(np.flatnonzero(run).tolist()),
             embeddings=embeddings,
-            live=int(alive.sum()),
+            alive=alive,
+            known=run | ~alive,
         )
+
+    def begin_instant(self, picture: Pixels, pixels: Pixels, frame: Frame) -> Job:
+        """Read a picture's maps and, in the same pass, what the attention pool makes of their masks."""
+        outputs = self.sessions["instant"].run({"pixels": pixels[np.newaxis]})
+        for name, values in outputs.items():
+            check_finite(values, name)
+        if self.spec.base == "mean":
+            with self.lock:
+                self.known_base = outputs["base"]
+        maps, embeddings = outputs["maps"], outputs["embeddings"]
+        alive = live(maps)
+        embeddings[~alive] = self.base()
+        return Job(picture, pixels, frame, maps, outputs["embedding"], deque(), embeddings, alive, ~alive)
+
+    def chosen(self, maps: Floats, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which maps `(K,)` to run: all that live, or those that tell most about the others."""
+        effort = self.effort
+        if effort.preset == "exact" or effort.passes >= int(alive.sum()):
+            return alive
+        run = np.zeros_like(alive)
+        run[choose(Kinship.of(maps, alive), alive, effort.passes)] = True
+        return run
 
     def look(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Run the image graph on a square: raw maps `(K, h, w)` and the unit embedding `(D,)`."""
-        outputs = self.image.run({"pixels": pixels[np.newaxis]})
+        outputs = self.sessions["image"].run({"pixels": pixels[np.newaxis]})
         check_finite(outputs["maps"], "maps")
         check_finite(outputs["embedding"], "embedding")
         return outputs["maps"], outputs["embedding"]
@@ -188,24 +148,38 @@ class SceneEncoder:
 
     def run_arrays(self, batch: Batch) -> Floats:
         """Run the masked graph on a batch: unit embeddings `(B, D)`."""
-        embeddings = self.masked.run({"pixels": batch.pixels, "which": batch.which, "maps": batch.maps})["embeddings"]
+        embeddings = self.sessions["masked"].run({"pixels": batch.pixels, "which": batch.which, "maps": batch.maps})["embeddings"]
         check_finite(embeddings, "embeddings")
         return embeddings
 
+    def masked_embeddings(self, pixels: Pixels, maps: Floats) -> Floats:
+        """Run any number of maps `(n, h, w)` of one square: unit embeddings `(n, D)`."""
+        size, found = self.manifest.batch, []
+        for start in range(0, len(maps), size):
+            batch, part = self.empty_batch(), maps[start : start + size]
+            batch.pixels[0], batch.maps[: len(part)] = pixels, part
+            found.append(self.run_arrays(batch)[: len(part)])
+        return np.concatenate(found)
+
     def finish(self, job: Job) -> Scene:
-        """Make the scene of a picture whose passes are all back."""
+        """Make the scene of a picture whose passes are all back; maps that were not run are predicted from those that were."""
+        embeddings = job.embeddings
+        if self.effort.preset == "fast" and not job.known.all():
+            told = estimate(Kinship.of(job.maps, job.alive), job.known & job.alive, embeddings)
+            embeddings = np.where(job.alive[:, None], told.embeddings, embeddings)
         return Scene(
             maps=job.maps,
-            embeddings=job.embeddings,
+            embeddings=embeddings,
             base=self.base(),
             embedding=job.embedding,
             frame=job.frame,
-            live=job.live,
-            passes=job.live,
-            preset="exact",
+            live=int(job.alive.sum()),
+            passes=max(1, job.passes) if self.effort.preset == "instant" else job.passes,
+            preset=self.effort.preset,
             backbone=self.manifest.backbone,
             fingerprint=self.fingerprint,
             picture=job.picture,
+            known=job.known,
             guide=shrink(job.pixels, (job.maps.shape[1], job.maps.shape[2])),
         )
 

@@ -31,6 +31,7 @@ class Scene:
     """A picture after its masked passes: ask it anything, as often as you like, for a matrix product each time.
 
     `embeddings` (K, D) are of the masked copies, `base` (D,) of the blank picture, `embedding` (D,) of the whole one.
+    `known` (K,) tells which masked copies were truly run; the embeddings of the others are predicted.
     """
 
     maps: Floats = field(repr=False)
@@ -45,6 +46,12 @@ class Scene:
     fingerprint: str = field(repr=False)
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     guide: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H', W', 3): the picture small, for outlines
+    known: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, bool), repr=False)
+
+    def __post_init__(self) -> None:
+        """Of an exact scene every map is known."""
+        if not self.known.size:
+            object.__setattr__(self, "known", np.full(len(self.maps), self.preset == "exact"))
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write the scene as an `.npz` (no pickle inside), its picture as JPEG; the file appears whole or not at all."""
@@ -56,6 +63,8 @@ class Scene:
             arrays["jpeg"] = np.frombuffer(to_jpeg(self.picture), dtype=np.uint8)
         if self.guide is not None:
             arrays["guide"] = self.guide
+        if self.preset != "exact":
+            arrays["known"] = self.known
         arrays["about"] = np.frombuffer(json.dumps(self.about()).encode(), dtype=np.uint8)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
@@ -82,6 +91,7 @@ class Scene:
                 about = dict(json.loads(bytes(file["about"])))
                 arrays = {name: np.ascontiguousarray(file[name], dtype=np.float32) for name in ARRAYS}
                 picture = from_jpeg(bytes(file["jpeg"])) if "jpeg" in file else None
+                known = np.asarray(file["known"], dtype=bool) if "known" in file else np.ones(0, bool)
                 guide = np.ascontiguousarray(file["guide"], dtype=np.uint8) if "guide" in file else None
         except FileNotFoundError:
             raise SceneError(f"scene `{path}` does not exist") from None
@@ -93,9 +103,11 @@ class Scene:
         check_shapes(arrays, path)
         if guide is not None and (guide.ndim != 3 or guide.shape[2] != 3 or guide.size == 0):
             raise SceneError(f"scene `{path}` is damaged: its outlines have the shape {guide.shape}; encode the picture again")
+        if known.size and known.shape != arrays["maps"].shape[:1]:
+            raise SceneError(f"scene `{path}` is damaged: it tells of {known.shape} known maps; encode the picture again")
         try:
             values: dict[str, Any] = {**arrays, **{name: about[name] for name in ABOUT}}
-            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture, guide=guide)
+            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture, guide=guide, known=known)
         except (KeyError, TypeError, ValueError) as error:
             raise SceneError(f"scene `{path}` is damaged ({error}); encode the picture again") from error
 

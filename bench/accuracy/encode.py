@@ -47,7 +47,7 @@ class Shelf:
         done = 0
         for sight, batch in by_sight.items():
             own = self.localizer.encoder
-            encoder = SceneEncoder(own.manifest, own.image, own.masked, own.spec.replace(geometry=sight))
+            encoder = SceneEncoder(own.manifest, own.sessions, own.spec.replace(geometry=sight), own.effort)
             for path, scene in zip(batch, encoder.encode(iter(batch.values())), strict=True):
                 scene.save(path, picture=False)
                 self.passes += scene.passes

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from engine.spec import Spec, preset
+from engine.spec import Spec
+from engine.spec import preset as named_spec
 from runtime import __version__
 from runtime.cli import options
 from runtime.cli.refusals import refusals
@@ -53,6 +54,9 @@ def locate(
     query: options.Queries = None,
     model: options.Model = None,
     device: options.DeviceName = "auto",
+    preset: options.PresetName = "exact",
+    passes: options.Passes = None,
+    refine: options.Refine = None,
     spec: options.SpecName = "default",
     threshold: options.Threshold = None,
     temperature: options.Temperature = None,
@@ -68,7 +72,7 @@ def locate(
     fail_if_absent: options.FailIfAbsent = False,
 ) -> None:
     names, queries = split(arguments, query or [])
-    chosen = changed(preset(spec), threshold, temperature, geometry)
+    chosen = changed(named_spec(spec), threshold, temperature, geometry)
     with refusals():
         sources = expand(names, recursive)
         refuse_new_geometry(sources, geometry)
@@ -77,6 +81,9 @@ def locate(
 
         request = Request(
             *(sources, queries, targets, chosen, model, device, templates, threads),
+            preset=preset,
+            passes=int(passes) if passes is not None and passes.isdecimal() else passes,
+            refine=refine,
             heat=not no_heat,
             quiet=quiet,
             fail_if_absent=fail_if_absent,

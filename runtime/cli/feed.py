@@ -80,7 +80,7 @@ class Feed:
 
     def packed(self, reader: Reader) -> Iterator[list[Localization]]:
         """Answers with the passes of neighbouring pictures packed into full batches."""
-        maps = self.localizer.manifest.maps.count
+        maps = self.localizer.effort.per_picture(self.localizer.manifest.maps.count)
 
         def count(done: int, total: int) -> None:
             self.progress(done, max(done, total - maps * len(reader.faults)))
@@ -89,7 +89,7 @@ class Feed:
 
     def saving(self, reader: Reader) -> Iterator[list[Localization]]:
         """Answers by way of scenes, each written as soon as it is whole."""
-        maps, before = self.localizer.manifest.maps.count, 0
+        maps, before = self.localizer.effort.per_picture(self.localizer.manifest.maps.count), 0
         for index, pixels in enumerate(reader):
             waiting = maps * max(0, len(reader) - len(reader.faults) - index - 1)
 

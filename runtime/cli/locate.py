@@ -38,6 +38,9 @@ class Request:
     device: str = "auto"
     templates: str = "plain"
     threads: int | None = None
+    preset: str = "exact"
+    passes: int | str | None = None
+    refine: int | None = None
     heat: bool = True
     quiet: bool = False
     fail_if_absent: bool = False
@@ -86,6 +89,9 @@ def open_model(request: Request) -> Localizer:
         spec=request.spec,
         templates=request.templates,
         threads=request.threads,
+        preset=request.preset,
+        passes=request.passes,
+        refine=request.refine,
         scenes_only=all(is_scene(source.name) for source in request.sources),
     )
 

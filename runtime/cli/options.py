@@ -10,6 +10,7 @@ import typer
 
 from engine.spec import PRESETS, Geometry
 from runtime.devices import DEVICES
+from runtime.effort import PRESETS as EFFORTS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
@@ -44,6 +45,11 @@ Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FOLDER", help="A bundle, by name or folder; else the one shipped.")
 ]
 DeviceName: TypeAlias = Annotated[str, named(DEVICES)]
+PresetName: TypeAlias = Annotated[str, named(EFFORTS)]
+Passes: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
+]
+Refine: TypeAlias = Annotated[int | None, typer.Option(metavar="NUMBER", help="fast: further maps run for every query.", min=0)]
 SpecName: TypeAlias = Annotated[str, named(tuple(PRESETS))]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES)]
 Threshold: TypeAlias = Annotated[

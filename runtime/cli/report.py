@@ -37,8 +37,9 @@ class Report:
     def summary(self, info: dict[str, Any], passes: int, seconds: float) -> None:
         """The last line: model, device, passes, seconds."""
         weights = "random weights" if not info["trained"] else info["weights"]
+        how = "" if info.get("preset", "exact") == "exact" else f", {info['preset']}"
         line = (
-            f"{info['model']} ({weights}, {info['precision']}) on {info['device']} ({info['backend']}): "
+            f"{info['model']} ({weights}, {info['precision']}{how}) on {info['device']} ({info['backend']}): "
             f"{passes} passes, {seconds:.1f} s"
         )
         self.console.print(Text(line, "dim"), soft_wrap=True)

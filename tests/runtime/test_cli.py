@@ -22,6 +22,7 @@ from engine.spec import DEFAULT, Spec
 from runtime import __version__
 from runtime.cli import bar, sources, targets
 from runtime.cli.app import app
+from runtime.effort import EXACT
 from runtime.errors import BundleError, DeviceError, PictureError
 from runtime.localization import Localization
 from runtime.pictures import Pixels
@@ -67,6 +68,7 @@ class Fake:
     opened: dict[str, Any] = {}  # noqa: RUF012 - the latest, for the tests to read
     info: dict[str, Any] = INFO
     manifest = SimpleNamespace(maps=SimpleNamespace(count=MAPS))
+    effort = EXACT
 
     def __init__(self, model: str | None, **options: Any) -> None:
         Fake.opened = {"model": model, **options}
@@ -326,10 +328,24 @@ def test_the_runtimes_warnings_are_one_plain_line(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("folder")
 def test_options_open_the_model_that_was_asked_for() -> None:
     options = ["--model", "M", "--device", "cpu", "--templates", "a {} there", "--threads", "3"]
+    assert run("a.png", "cat", *options).exit_code == 0
+    del Fake.opened["spec"]
+    effort = {"preset": "exact", "passes": None, "refine": None}
+    assert Fake.opened == {"model": "M", "device": "cpu", "templates": "a {} there", "threads": 3, "scenes_only": False} | effort
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("passes", "meant"), [("auto", "auto"), ("48", 48)])
+def test_the_effort_reaches_the_model(passes: str, meant: object) -> None:
+    assert run("a.png", "cat", "--preset", "fast", "--passes", passes, "--refine", "16").exit_code == 0
+    assert [Fake.opened[name] for name in ("preset", "passes", "refine")] == ["fast", meant, 16]
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_spec_reaches_the_model() -> None:
     changes = ["--spec", "paper", "--threshold", "0.5", "--temperature", "2", "--geometry", "letterbox"]
-    assert run("a.png", "cat", *options, *changes).exit_code == 0
-    spec = Fake.opened.pop("spec")
-    assert Fake.opened == {"model": "M", "device": "cpu", "templates": "a {} there", "threads": 3, "scenes_only": False}
+    assert run("a.png", "cat", *changes).exit_code == 0
+    spec = Fake.opened["spec"]
     assert (spec.name, spec.resize) == ("paper", "mirror")
     assert (spec.threshold, spec.temperature, spec.geometry) == (0.5, 2.0, "letterbox")
 

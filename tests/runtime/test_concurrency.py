@@ -94,14 +94,14 @@ def test_a_graph_is_opened_once(tiny_bundle: Path) -> None:
 def test_the_base_is_run_once(tiny_vit_bundle: Path) -> None:
     localizer = Localizer(tiny_vit_bundle, device="cpu", threads=2)
     runs: list[int] = []
-    inner = localizer.encoder.masked
+    inner = localizer.encoder.sessions["masked"]
 
     class Counted:
         def run(self, inputs: Any) -> Any:
             runs.append(1)
             return inner.run(inputs)
 
-    localizer.encoder.masked = Counted()
+    localizer.encoder.sessions["masked"] = Counted()
     bases = at_once(lambda _: localizer.encoder.base())
     assert len(runs) == 1
     assert all(base is bases[0] for base in bases)

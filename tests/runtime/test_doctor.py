@@ -151,7 +151,7 @@ def test_a_cut_file_a_missing_file_and_no_manifest_are_seen_at_once(bundle: Path
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_a_bundle_without_its_image_half_serves_scenes(bundle: Path, verify: bool) -> None:
-    for path in (*bundle.glob("image.onnx*"), *bundle.glob("masked.onnx*")):
+    for path in (*bundle.glob("image.onnx*"), *bundle.glob("masked.onnx*"), *bundle.glob("instant.onnx*")):
         path.unlink()
     (found,) = shelf.bundles(verify=verify)
     assert (found.scenes_only, found.fault) == (True, "")

@@ -151,8 +151,8 @@ def test_graphs_are_loaded_when_first_run(tiny_vit_bundle: Path) -> None:
     localizer = Localizer(tiny_vit_bundle, device="cpu")
     sessions: dict[str, Any] = {
         "text": localizer.text.session,
-        "image": localizer.encoder.image,
-        "masked": localizer.encoder.masked,
+        "image": localizer.encoder.sessions["image"],
+        "masked": localizer.encoder.sessions["masked"],
         "saliency": localizer.answerer.session,
     }
 

@@ -86,7 +86,7 @@ def fakes(tiny_bundle: Path) -> Fakes:
     graphs = {**manifest.graphs, "masked": replace(masked, inputs=inputs)}
     manifest = replace(manifest, maps=replace(manifest.maps, raw=40, count=40), batch=7, graphs=graphs)
     image, fake_masked = FakeImage(manifest), FakeMasked(manifest)
-    return Fakes(manifest, image, fake_masked, SceneEncoder(manifest, image, fake_masked, DEFAULT))
+    return Fakes(manifest, image, fake_masked, SceneEncoder(manifest, {"image": image, "masked": fake_masked}, DEFAULT))
 
 
 def check(scene: Scene, live: int, colour: int = 100) -> None:
@@ -124,7 +124,7 @@ def test_the_base_is_run_once_for_all_pictures(fakes: Fakes) -> None:
 
 
 def test_a_black_base_is_a_black_picture(fakes: Fakes) -> None:
-    encoder = SceneEncoder(fakes.manifest, fakes.image, fakes.masked, DEFAULT.replace(base="black"))
+    encoder = SceneEncoder(fakes.manifest, {"image": fakes.image, "masked": fakes.masked}, DEFAULT.replace(base="black"))
     scene = next(encoder.encode([picture(2)]))
     np.testing.assert_array_equal(scene.base, direction(0, fakes.manifest.dim))
     assert fakes.masked.batches == [2]
@@ -193,14 +193,14 @@ class Broken:
 @pytest.mark.parametrize("output", ["maps", "embedding", "embeddings"])
 def test_what_is_not_a_number_is_refused(fakes: Fakes, output: str, value: float) -> None:
     graph = "masked" if output == "embeddings" else "image"
-    setattr(fakes.encoder, graph, Broken(getattr(fakes, graph), output, value))
+    fakes.encoder.sessions[graph] = Broken(getattr(fakes, graph), output, value)
     with pytest.raises(BundleError, match="hold NaN or infinity; build the bundle again"):
         next(fakes.encoder.encode([picture(5)]))
 
 
 def test_what_is_not_a_number_is_refused_before_its_components(tiny_vit_bundle: Path) -> None:
     encoder = Localizer(tiny_vit_bundle, device="cpu").encoder
-    encoder.image = Broken(encoder.image, "maps", math.nan)
+    encoder.sessions["image"] = Broken(encoder.sessions["image"], "maps", math.nan)
     with pytest.raises(BundleError, match="hold NaN or infinity"):
         next(encoder.encode([photo("cat")]))
 
@@ -219,7 +219,7 @@ def test_batch_size_does_not_change_the_embeddings(make_bundle: MakeBundle, tiny
 def test_real_pictures_in_a_stream_are_those_encoded_alone(tiny_vit_localizer: Localizer) -> None:
     pictures = [photo(name) for name in NAMES[:3]]
     encoder, counted = tiny_vit_localizer.encoder, []
-    inner = encoder.masked
+    inner = encoder.sessions["masked"]
 
     class Counted:
         def run(self, inputs: Any) -> Any:
@@ -227,7 +227,7 @@ def test_real_pictures_in_a_stream_are_those_encoded_alone(tiny_vit_localizer: L
             return inner.run(inputs)
 
     alone = [tiny_vit_localizer.encode(one) for one in pictures]
-    fresh = SceneEncoder(tiny_vit_localizer.manifest, encoder.image, Counted(), DEFAULT)
+    fresh = SceneEncoder(tiny_vit_localizer.manifest, {**encoder.sessions, "masked": Counted()}, DEFAULT)
     together = list(fresh.encode(pictures))
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a.maps, b.maps)

@@ -1,0 +1,98 @@
+"""Few passes tell the rest: which maps to run, and what the others' masked copies would give.
+
+Masks that let similar parts through give similar embeddings. That similarity is a Gaussian-process kernel over masks,
+so a few maps that were run (anchors) predict the embeddings of all others, and say how far off they may be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+JITTER = 1e-3  # keeps the kernel of near-equal masks solvable; also the share of an embedding that no mask explains
+SAMPLE = 256  # masks whose distances give the kernel its reach
+
+
+@dataclass(frozen=True, slots=True)
+class Kinship:
+    """How alike masks are: masks `(K, n)` scaled to [0, 1], and the squared distance at which likeness has faded."""
+
+    masks: Floats
+    reach: float
+
+    @classmethod
+    def of(cls, maps: Floats, live: NDArray[np.bool_]) -> Kinship:
+        """Read maps `(K, h, w)`; the reach is the median squared distance between live masks."""
+        flat = maps.reshape(len(maps), -1)
+        low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
+        masks = ((flat - low) / np.maximum(high - low, np.float32(1e-12))).astype(np.float32)
+        chosen = masks[live][:: max(1, int(live.sum()) // SAMPLE)]
+        apart = squared_distances(chosen, chosen)[np.triu_indices(len(chosen), 1)]
+        return cls(masks, max(float(np.median(apart)) if len(apart) else 1.0, 1e-6))
+
+    def to(self, others: Indices) -> Floats:
+        """Kernel `(K, p)` between all maps and some."""
+        return np.asarray(np.exp(-squared_distances(self.masks, self.masks[others]) / np.float32(2 * self.reach)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Embeddings `(K, D)` of all maps; how much is unknown about each, `doubt` `(K,)`; and how wrong held-out ones were.
+
+    `residuals` `(p, D)` are of each known map predicted from the other known ones, in units of its doubt then: times the
+    doubt of a map they are the size of its error, in any direction of the embedding.
+    """
+
+    embeddings: Floats
+    doubt: Floats
+    residuals: Floats
+
+    def errors(self, texts: Floats) -> Floats:
+        """Expected error of the score of each map for each text `(Q, D)`: `(Q, K)`, 0 where the map was run."""
+        size = np.sqrt(np.square(texts @ self.residuals.T).mean(axis=1))
+        return np.asarray(size[:, None] * self.doubt[None], dtype=np.float32)
+
+
+def choose(kinship: Kinship, live: NDArray[np.bool_], count: int) -> Indices:
+    """Up to `count` live maps, each the one that the maps chosen before it tell least about (pivoted Cholesky)."""
+    count = min(count, int(live.sum()))
+    doubt = np.where(live, 1.0, -1.0).astype(np.float32)
+    factor = np.zeros((len(live), count), dtype=np.float32)
+    chosen = np.zeros(count, dtype=np.intp)
+    for step in range(count):
+        best = int(doubt.argmax())
+        chosen[step] = best
+        column = kinship.to(chosen[step : step + 1])[:, 0] - factor[:, :step] @ factor[best, :step]
+        factor[:, step] = column / np.sqrt(max(float(doubt[best]), JITTER))
+        doubt -= np.square(factor[:, step])
+        doubt[chosen[: step + 1]] = -1.0
+    return chosen
+
+
+def estimate(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Estimate:
+    """Predict the embeddings of unknown maps from the known rows of `embeddings` `(K, D)`; known rows stay as they are."""
+    rows = np.flatnonzero(known)
+    towards = kinship.to(rows).astype(np.float64)  # (K, p)
+    inverse = np.linalg.inv(towards[rows] + JITTER * np.eye(len(rows)))
+    values = embeddings[rows].astype(np.float64)
+    # The mean is what the anchors share; weighed by the kernel, so that a cluster of like masks counts once.
+    share = inverse.sum(axis=0) / inverse.sum()
+    centred = values - share @ values
+    weights = inverse @ centred  # (p, D)
+    predicted = share @ values + towards @ weights
+    doubt = np.sqrt(np.maximum(1 + JITTER - np.einsum("kp,pq,kq->k", towards, inverse, towards, optimize=True), 0))
+    predicted[rows], doubt[rows] = values, 0
+    # Leaving out one at a time, in closed form: the error is weights / diagonal, the doubt then 1 / sqrt(diagonal).
+    residuals = weights / np.sqrt(np.diag(inverse))[:, None]
+    return Estimate(predicted.astype(np.float32), doubt.astype(np.float32), residuals.astype(np.float32))
+
+
+def squared_distances(a: Floats, b: Floats) -> Floats:
+    """Squared distances `(len(a), len(b))` between rows."""
+    apart = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * (a @ b.T)
+    return np.asarray(np.maximum(apart, 0), np.float32)

@@ -1,0 +1,161 @@
+"""Presets: what they spend, what they promise, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime import EffortError, Localizer, Scene
+from runtime.effort import EXACT, Effort, plan
+from runtime.errors import BundleError
+from runtime.localization import Localization
+from tests.runtime.samples import noise
+
+PICTURE = noise(60, 90)
+QUERY = "a cat"
+
+
+@pytest.fixture(scope="module")
+def exact(tiny_bundle: Path) -> Localizer:
+    return Localizer(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def whole(exact: Localizer) -> Scene:
+    return exact.encode(PICTURE)
+
+
+def fast(tiny_bundle: Path, passes: int | str | None = None, refine: int | None = None) -> Localizer:
+    return Localizer(tiny_bundle, preset="fast", passes=passes, refine=refine)
+
+
+def test_fast_runs_what_it_says_and_predicts_the_rest(tiny_bundle: Path, whole: Scene) -> None:
+    localizer = fast(tiny_bundle, passes=5, refine=0)
+    scene = localizer.encode(PICTURE)
+    dead = len(scene.maps) - scene.live
+    assert (scene.preset, scene.passes, int(scene.known.sum())) == ("fast", 5, 5 + dead)
+    assert scene.embeddings[scene.known] == pytest.approx(whole.embeddings[scene.known], abs=1e-5)
+    found = localizer.locate(scene, QUERY)
+    assert (found.preset, found.passes) == ("fast", 5)
+    assert found.error is not None
+    assert found.error > 0
+    assert found.to_dict()["error"] == pytest.approx(found.error, abs=1e-4)
+
+
+def test_refining_is_kept_in_the_scene_it_gives(tiny_bundle: Path, whole: Scene) -> None:
+    localizer = fast(tiny_bundle, passes=5, refine=6)
+    scene = localizer.encode(PICTURE)
+    before = scene.known.copy()
+    refined = localizer.refine(scene, QUERY)
+    assert refined.passes == min(scene.live, 11)
+    assert np.array_equal(scene.known, before)  # the scene that was given stays as it is
+    assert refined.embeddings[refined.known] == pytest.approx(whole.embeddings[refined.known], abs=1e-5)
+    assert localizer.locate(scene, QUERY).passes == refined.passes
+
+
+@pytest.mark.parametrize("options", [{"passes": 10_000}, {"passes": 3, "refine": 10_000}])
+def test_with_every_map_run_fast_is_exact(tiny_bundle: Path, exact: Localizer, whole: Scene, options: dict[str, Any]) -> None:
+    found, wanted = fast(tiny_bundle, **options)(PICTURE, QUERY), exact.locate(whole, QUERY)
+    assert (found.error, found.passes) == (0.0, whole.live)
+    assert found.map == pytest.approx(wanted.map, abs=1e-4)
+    assert found.kept == wanted.kept
+
+
+def test_auto_goes_on_until_it_is_sure(tiny_bundle: Path) -> None:
+    found = fast(tiny_bundle, passes="auto")(PICTURE, QUERY)
+    assert found.error is not None
+    assert found.error <= 0.01
+
+
+def test_instant_takes_one_pass(tiny_bundle: Path, exact: Localizer, whole: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    localizer = Localizer(tiny_bundle, preset="instant")
+    monkeypatch.setattr(localizer.encoder, "run_arrays", None)  # no masked pass may be run
+    scene = localizer.encode(PICTURE)
+    assert (scene.preset, scene.passes) == ("instant", 1)
+    assert scene.maps == pytest.approx(whole.maps, abs=1e-4)
+    assert scene.base == pytest.approx(whole.base, abs=1e-5)
+    assert scene.embedding == pytest.approx(whole.embedding, abs=1e-5)
+    found = localizer.locate(scene, QUERY)
+    assert isinstance(found, Localization)
+    assert (found.preset, found.error) == ("instant", None)
+    assert found.to_dict()["error"] is None
+
+
+@pytest.mark.parametrize("preset", ["fast", "instant"])
+def test_scenes_keep_what_they_know_in_their_file(tiny_bundle: Path, tmp_path: Path, exact: Localizer, preset: str) -> None:
+    scene = Localizer(tiny_bundle, preset=preset).encode(PICTURE)
+    scene.save(tmp_path / "a.scene.npz")
+    again = Scene.load(tmp_path / "a.scene.npz")
+    assert np.array_equal(again.known, scene.known)
+    assert again.preset == preset
+    assert exact.locate(again, QUERY).preset == preset  # whoever asks it, the answer says how it was encoded
+
+
+def test_a_scene_without_its_picture_answers_unrefined(tiny_bundle: Path) -> None:
+    localizer = fast(tiny_bundle, passes=5, refine=6)
+    assert localizer.locate(replace(localizer.encode(PICTURE), picture=None), QUERY).passes == 5
+
+
+def test_stream_packs_anchors_and_refines(tiny_bundle: Path) -> None:
+    localizer = fast(tiny_bundle, passes=5, refine=4)
+    streamed = [found[0] for found in localizer.stream([PICTURE, PICTURE[:40]], [QUERY])]
+    alone = [localizer(PICTURE, QUERY), localizer(PICTURE[:40], QUERY)]
+    assert [found.passes for found in streamed] == [found.passes for found in alone]
+    for found, wanted in zip(streamed, alone, strict=True):
+        assert found.map == pytest.approx(wanted.map, abs=1e-4)
+
+
+def test_progress_counts_further_passes(tiny_bundle: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = fast(tiny_bundle, passes=5, refine=6)(PICTURE, QUERY, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (found.passes, found.passes)
+    assert all(done <= total for done, total in seen)
+
+
+def test_plans(exact: Localizer) -> None:
+    manifest = replace(exact.manifest, maps=replace(exact.manifest.maps, raw=2048, count=2048), batch=32)
+    assert plan(manifest, "exact", None, None) == EXACT
+    assert plan(manifest, "fast", None, None) == Effort("fast", 64, 192)
+    assert plan(manifest, "fast", "auto", None) == Effort("fast", 64, 192, auto=True)
+    assert plan(manifest, "fast", 100, 0) == Effort("fast", 100, 0)
+    assert [effort.per_picture(2048, 1) for effort in (EXACT, Effort("fast", 64, 192), Effort("instant"))] == [2048, 256, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"preset": "quick"}, "choose from exact, fast, instant"),
+        ({"passes": 64}, 'belong to `preset="fast"`'),
+        ({"preset": "instant", "refine": 1}, 'belong to `preset="fast"`'),
+        ({"preset": "fast", "passes": 0}, '`passes` must be a whole number of at least 1 or "auto", got 0'),
+        ({"preset": "fast", "passes": "many"}, "\"auto\", got 'many'"),
+        ({"preset": "fast", "refine": -1}, "`refine` must be a whole number of at least 0, got -1"),
+        ({"preset": "fast", "passes": True}, "got True"),
+    ],
+)
+def test_efforts_that_mean_nothing_are_refused(tiny_bundle: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(EffortError, match=words.replace("(", r"\(")):
+        Localizer(tiny_bundle, **options)
+
+
+def test_a_transformer_says_why_it_has_no_instant(tiny_vit_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="has no `instant`; its exact way takes only"):
+        Localizer(tiny_vit_bundle, preset="instant")
+    assert Localizer(tiny_vit_bundle, preset="fast", passes=2, refine=1)(PICTURE, QUERY).preset == "fast"
+
+
+def test_an_older_bundle_is_told_to_be_built_again(exact: Localizer) -> None:
+    graphs = {name: graph for name, graph in exact.manifest.graphs.items() if name != "instant"}
+    with pytest.raises(BundleError, match="build it again"):
+        plan(replace(exact.manifest, graphs=graphs), "instant", None, None)
+
+
+def test_scenes_only_never_refines(tiny_bundle: Path) -> None:
+    scene = fast(tiny_bundle, passes=5, refine=6).encode(PICTURE)
+    asked: Callable[..., Localization] = Localizer(tiny_bundle, preset="fast", scenes_only=True).locate
+    assert asked(scene, QUERY).passes == 5
