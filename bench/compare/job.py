@@ -59,9 +59,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a way's scores are from the oracle's on the sample, relative to the oracle's own spread."""
+    """How far a way's scores are from the oracle's on the sample; all 0 where a way has no scores."""
 
-    deviation: float  # root mean square of the difference over that of the scores; 0 where a way has no scores
+    error: float  # root mean square of the difference, in cosines
+    deviation: float  # the same over the root mean square of the scores
     flips: int  # maps that are above the base for one and not for the other
     checked: int  # maps compared
     note: str = ""

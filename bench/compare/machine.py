@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from subprocess import CalledProcessError, run
 from typing import Any
+
+import numpy as np
 
 from bench.compare.job import Job
 from runtime.cli.machine import look
@@ -32,10 +35,10 @@ class Matrices:
         found = {"fp32": 0.0, "bf16": 0.0}
         for size in SIZES:
             a, b = torch.randn(size, size), torch.randn(size, size)
-            x, y = a.numpy(), b.numpy()
-            found["fp32"] = max(found["fp32"], rate(lambda a=a, b=b: a @ b, size), rate(lambda x=x, y=y: x @ y, size))
-            half, other = a.bfloat16(), b.bfloat16()
-            found["bf16"] = max(found["bf16"], rate(lambda a=half, b=other: a @ b, size))
+            found["fp32"] = max(
+                found["fp32"], rate(partial(torch.mm, a, b), size), rate(partial(np.matmul, a.numpy(), b.numpy()), size)
+            )
+            found["bf16"] = max(found["bf16"], rate(partial(torch.mm, a.bfloat16(), b.bfloat16()), size))
         return found
 
 

@@ -94,10 +94,9 @@ def enlist(crew: Crew, way: Way, job: Job, reference: Reference) -> None:
     try:
         worker.ready()
         agreement = worker.ask("check")
-        if not agreement.deviation <= way.tolerance:
-            raise UnavailableError(
-                f"its scores disagree with the oracle's by {agreement.deviation:.3g} of their size; {way.tolerance} is allowed"
-            )
+        if not way.accepts(agreement):
+            size = f"by {agreement.deviation:.3g} of their size, {agreement.error:.2g} in cosines"
+            raise UnavailableError(f"its scores disagree with the oracle's {size}: more than {way.precision} explains")
         crew.rows[way.name] = started(way, worker.ask("facts"), agreement)
     except UnavailableError as error:
         crew.drop(way, str(error))

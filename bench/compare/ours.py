@@ -78,7 +78,7 @@ class Ours:
             raise UnavailableError(f"asked for `{self.preset}`, found `{found.preset}` with {found.passes} passes")
         if not np.isfinite(found.map).all():
             raise UnavailableError("its saliency is not finite")
-        return Agreement(0.0, 0, 0, f"{found.passes} passes; its answers are compared in the accuracy benchmark")
+        return Agreement(0.0, 0.0, 0, 0, f"{found.passes} passes; its answers are compared in the accuracy benchmark")
 
     def turn(self) -> Turn:
         """So many passes of a picture, as users run them; or a whole picture, where the preset makes it short."""

@@ -58,7 +58,7 @@ def refused(way: Way, reason: str) -> Row:
 def started(way: Way, facts: Facts, agreement: Agreement) -> Row:
     """The row of a way that is ready and agrees with the oracle."""
     row = Row(way.name, way.title, way.computes, way.precision, way.ours, device=facts.device, needed=facts.needed)
-    row.agreement = {**asdict(agreement), "deviation": rounded(agreement.deviation)}
+    row.agreement = {**asdict(agreement), "error": rounded(agreement.error), "deviation": rounded(agreement.deviation)}
     row.extra, row.versions = dict(facts.extra), dict(facts.versions)
     return row
 

@@ -15,10 +15,11 @@ def compare(found: NDArray[np.floating], wanted: NDArray[np.floating], note: str
     """Hold scores (S,) relative to the base against the oracle's; NaN never agrees."""
     difference = np.asarray(found, np.float64) - wanted
     size = float(np.sqrt(np.mean(np.square(wanted, dtype=np.float64))))
-    deviation = float(np.sqrt(np.mean(difference**2))) / max(size, 1e-12)
+    error = float(np.sqrt(np.mean(difference**2)))
+    error = error if np.isfinite(error) else float("inf")
     clear = np.abs(wanted) > CLOSE
     flips = int(((np.asarray(found) > 0) != (wanted > 0))[clear].sum())
-    return Agreement(deviation if np.isfinite(deviation) else float("inf"), flips, len(wanted), note)
+    return Agreement(error, error / max(size, 1e-12), flips, len(wanted), note)
 
 
 def spaced(live: NDArray[np.bool_], count: int = SAMPLE) -> NDArray[np.int64]:
