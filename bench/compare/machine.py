@@ -16,7 +16,7 @@ from bench.compare.job import Job
 from runtime.cli.machine import look
 
 ROOT = Path(__file__).parent.parent.parent
-SIZES = (1024, 2048, 3072)
+SIZES = (1024, 2048, 4096)
 LEAST_S = 0.15  # a size is multiplied again until it took this long
 
 

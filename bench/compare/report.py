@@ -13,7 +13,8 @@ from bench.compare.rows import Row
 NOTES = """\
 Medians over the rounds, with half the distance between the quartiles. ~ marks seconds reckoned from the rate and the
 passes that a picture takes; the others are whole pictures. GFLOP/s: the encoder's own arithmetic, counted by PyTorch on
-the plain tower; best: share of the fastest matrix product of this machine in that precision. memory: peak of the way's
+the plain tower, so a way that folds some of it away does less than is counted; best: share of the fastest matrix
+product of this machine in that precision. memory: peak of the way's
 own process; >= where it never ran a whole picture (--whole). off: how far its scores are from the oracle's on a sample
 of maps, as a share of their size, before the clock."""
 
