@@ -99,9 +99,11 @@ def one(name: str, localizer: Localizer, options: argparse.Namespace, folder: Pa
 
 def table(localizer: Localizer, found: Sequence[Curve]) -> Table:
     """First and last point of each curve, what one more unit costs, and the exponent."""
-    shown = Table(title=f"{localizer.manifest.backbone} on {localizer.device}: how seconds grow", box=SIMPLE_HEAD, title_justify="left")
+    shown = Table(
+        title=f"{localizer.manifest.backbone} on {localizer.device}: how seconds grow", box=SIMPLE_HEAD, title_justify="left"
+    )
     for name in ("with", "from", "to", "s at first", "s at last", "ms per unit", "exponent"):
-        shown.add_column(name, justify="left" if name == "with" else "right")
+        shown.add_column(name, justify="left" if name == "with" else "right", no_wrap=True)
     for curve in found:
         ends = (str(curve.amounts[0]), str(curve.amounts[-1]), short(curve.seconds[0].median), short(curve.seconds[-1].median))
         shown.add_row(curve.unit, *ends, short(1000 * curve.per_unit) if curve.per_unit > 0 else "", f"{curve.exponent:.2f}")

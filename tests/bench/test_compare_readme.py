@@ -31,7 +31,13 @@ def record() -> dict[str, Any]:
         "machine": {**dict.fromkeys(names, "x"), "flags": ["avx2"], "threads": 2, "cores": 2, "memory_gib": 4},
         "job": {
             **dict.fromkeys(("backbone", "pretrained", "picture", "query", "spec"), "x"),
-            **{"threads": 2, "batch": 32, "passes": 64, "rounds": 5, "maps": 10, "live_maps": 8, "gflop_per_pass": 1.0},
+            "threads": 2,
+            "batch": 32,
+            "passes": 64,
+            "rounds": 5,
+            "maps": 10,
+            "live_maps": 8,
+            "gflop_per_pass": 1.0,
         },
         "matrix_best_gflops": {"fp32": 20.0},
         "ways": [
@@ -55,12 +61,12 @@ def test_rows_say_what_was_measured_and_what_was_reckoned(record: dict[str, Any]
 
 def test_the_table_replaces_what_is_between_the_markers(record: dict[str, Any], tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    readme.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n", encoding="utf-8")
     write_table(readme, record)
     once = readme.read_text(encoding="utf-8")
     assert once.startswith(f"before\n{BEGIN}\n")
     assert once.endswith(f"\n{END}\nafter\n")
-    assert "old" not in once
+    assert "stale" not in once
     assert with_table(once, record) == once
 
 

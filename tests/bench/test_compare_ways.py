@@ -9,11 +9,13 @@ import pytest
 
 from bench.compare.command import main
 from bench.compare.job import Job, Reference, UnavailableError
+from bench.compare.measure import hired
 from bench.compare.options import PICTURE, parse
 from bench.compare.ours import PassClock
 from bench.compare.partial import partial_scene
 from bench.compare.torch_ways import Oracle
 from bench.compare.ways import BY_NAME
+from bench.compare.workers import Worker
 from runtime import Localizer, Scene
 from tests.configs import photo
 
@@ -28,9 +30,8 @@ def reference(job: Job) -> Reference:
     return Oracle(job).reference()
 
 
-@pytest.mark.parametrize("name", ["published", "torch", "torch-bf16", "gscorecam", "gradcam-one", "exact"])
-def test_a_way_agrees_and_runs(job: Job, reference: Reference, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(__import__("sys").modules, "torch", raising=False) if name == "exact" else None
+@pytest.mark.parametrize("name", ["published", "torch", "torch-bf16", "gscorecam", "gradcam-one"])
+def test_a_way_in_pytorch_agrees_and_runs(job: Job, reference: Reference, name: str) -> None:
     way = BY_NAME[name]
     prepared = way.prepare(job, reference)
     assert way.accepts(prepared.check())
@@ -38,6 +39,15 @@ def test_a_way_agrees_and_runs(job: Job, reference: Reference, name: str, monkey
     assert (turn.passes > 0) == (facts.needed > 0)
     assert whole.passes in (1, facts.needed)
     assert whole.xyxy.shape[1:] == (4,)
+
+
+def test_our_own_way_agrees_and_runs_without_pytorch(job: Job, reference: Reference) -> None:
+    way = BY_NAME["exact"]
+    with hired(Worker(way.prepare, (job, reference), job.threads)) as worker:
+        assert way.accepts(worker.ask("check"))  # refuses when PyTorch was imported
+        assert worker.ask("turn").passes >= job.passes
+        assert worker.ask("whole").passes == worker.ask("facts").needed == reference.needed
+        assert worker.ask("queries", 3)["several"] == 3
 
 
 @pytest.mark.parametrize(("name", "module"), [("grad-cam", "pytorch_grad_cam"), ("torchcam", "torchcam")])

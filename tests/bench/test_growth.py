@@ -37,7 +37,7 @@ def test_the_whole_command(tiny_bundle: Path, tmp_path: Path, capsys: pytest.Cap
     files = ["--json", str(tmp_path / "growth.json"), "--plot", str(tmp_path / "growth.png")]
     bundles = ["--bundles", str(tiny_bundle)]
     main(["--model", str(tiny_bundle), "--pictures", "2", "--queries", "8", *bundles, *files])
-    assert "queries to one encoded picture" in capsys.readouterr().out
+    assert "how seconds grow" in capsys.readouterr().out
     record = json.loads((tmp_path / "growth.json").read_text())
     assert [found["name"] for found in record["curves"]] == ["maps", "pictures", "queries", "batch", "threads"]
     assert (tmp_path / "growth.png").stat().st_size > 1000
