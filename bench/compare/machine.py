@@ -54,6 +54,26 @@ def rate(multiply: Callable[[], object], size: int) -> float:
     return 2e-9 * size**3 / best
 
 
+def busy(root: Path = Path("/"), seconds: float = 1.0) -> float:
+    """The share of the cores' time that others take while we wait; 0 where the system does not tell."""
+    before = processor_time(root)
+    time.sleep(seconds)
+    after = processor_time(root)
+    if before is None or after is None or after[1] <= before[1]:
+        return 0.0
+    return (after[0] - before[0]) / (after[1] - before[1])
+
+
+def processor_time(root: Path) -> tuple[int, int] | None:
+    """Ticks that the processors worked, or that were stolen from this machine, and ticks in all."""
+    try:
+        ticks = [int(word) for word in (root / "proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    idle = sum(ticks[3:5])  # idle, and waiting for a disk
+    return sum(ticks) - idle, sum(ticks)
+
+
 def describe(threads: int) -> dict[str, Any]:
     """Processor, cores, instructions, memory, system, date and commit, as plain values."""
     seen = look()

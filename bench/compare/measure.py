@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.compare.cold import cold
 from bench.compare.job import Job, Reference, UnavailableError, Whole
-from bench.compare.machine import Matrices, describe
+from bench.compare.machine import Matrices, busy, describe
 from bench.compare.options import Options
-from bench.compare.rounds import Say, TakeTurn, take_turns
+from bench.compare.rounds import Say, Taken, TakeTurn, take_turns
 from bench.compare.rows import Row, add_rate, add_turns, add_whole, quartiles, refused, rounded, started
 from bench.compare.ways import Way, make_oracle
 from bench.compare.workers import Worker
@@ -41,44 +41,65 @@ class Crew:
         self.workers.clear()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the rounds gave, and how the machine was after each of them."""
+
+    taken: Taken
+    rates: list[dict[str, float]]  # GFLOP/s of matrix products
+    others: list[float]  # the share of the machine that other work took while every way waited
+
+
 def measure(options: Options, job: Job, ways: Sequence[Way], say: Say) -> dict[str, Any]:
     """Run the comparison and give its record."""
     say("asking the oracle")
     reference = find_reference(job)
     crew = Crew()
     by_name = {way.name: way for way in ways}
-    rates: list[dict[str, float]] = []
     try:
         for way in ways:
             say(f"setting up: {way.title}")
             enlist(crew, way, job, reference)
-        with hired(Worker(Matrices, (job,), job.threads)) as matrices:
-            turns = {name: asker(worker, "turn") for name, worker in crew.workers.items()}
-            taken = take_turns(turns, options.rounds, options.budget, say, lambda: rates.append(matrices.ask("rates")))
-        for name, reason in taken.failures.items():
-            crew.drop(by_name[name], reason)
-        best = {kind: rounded(max(rate[kind] for rate in rates)) for kind in rates[0]}
+        seen = take_rounds(crew, by_name, options, job, say)
+        best = {kind: rounded(max(rate[kind] for rate in seen.rates)) for kind in seen.rates[0]}
         for name, worker in crew.workers.items():
-            add_turns(crew.rows[name], taken.turns[name])
+            add_turns(crew.rows[name], seen.taken.turns[name])
             add_rate(crew.rows[name], reference, best)
             crew.rows[name].peak_mib = rounded(worker.peak_mib())
         queries = further_queries(crew, options.queries, say) if options.queries else {}
         if options.whole:
-            whole_pictures(crew, by_name, say)
+            whole_pictures(crew, by_name, reference, say)
     finally:
         crew.close()
     if options.cold:
         say("fresh interpreters")
     return {
         "schema": SCHEMA,
-        "machine": describe(job.threads),
-        "job": about(job, reference, taken.rounds),
-        "matrix_gflops": {kind: quartiles([rate[kind] for rate in rates]) for kind in best},
+        "machine": {**describe(job.threads), "busy": round(max(seen.others), 3)},
+        "job": about(job, reference, seen.taken.rounds),
+        "matrix_gflops": {kind: quartiles([rate[kind] for rate in seen.rates]) for kind in best},
         "matrix_best_gflops": best,
         "ways": [crew.rows[way.name].to_dict() for way in ways],
         "queries": queries,
         "cold": cold(job) if options.cold else {},
     }
+
+
+def take_rounds(crew: Crew, ways: dict[str, Way], options: Options, job: Job, say: Say) -> Seen:
+    """Let everybody take turns; after each round look at the machine itself. A way that failed is sent home."""
+    rates: list[dict[str, float]] = []
+    others: list[float] = []
+    with hired(Worker(Matrices, (job,), job.threads)) as matrices:
+        turns = {name: asker(worker, "turn") for name, worker in crew.workers.items()}
+
+        def each() -> None:
+            others.append(busy())
+            rates.append(matrices.ask("rates"))
+
+        taken = take_turns(turns, options.rounds, options.budget, say, each)
+    for name, reason in taken.failures.items():
+        crew.drop(ways[name], reason)
+    return Seen(taken, rates, others)
 
 
 def find_reference(job: Job) -> Reference:
@@ -102,7 +123,7 @@ def enlist(crew: Crew, way: Way, job: Job, reference: Reference) -> None:
         crew.drop(way, str(error))
 
 
-def whole_pictures(crew: Crew, ways: dict[str, Way], say: Say) -> None:
+def whole_pictures(crew: Crew, ways: dict[str, Way], reference: Reference, say: Say) -> None:
     """One picture from end to end by each way; its process ends after it, so that memory is there for the next."""
     published: Whole | None = None
     for name in list(crew.workers):
@@ -111,7 +132,7 @@ def whole_pictures(crew: Crew, ways: dict[str, Way], say: Say) -> None:
         try:
             found: Whole = worker.ask("whole")
             published = found if name == "published" else published
-            add_whole(row, found, published)
+            add_whole(row, found, published, reference)
             row.peak_mib, row.peak_whole = rounded(worker.peak_mib()), True
         except UnavailableError as error:
             crew.rows[name] = refused(ways[name], str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.compare.report import baseline, caption, picture_seconds, short, times
+from bench.compare.report import BUSY, QUIET, baseline, caption, picture_seconds, short, times
 from bench.compare.rows import Row
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
@@ -60,7 +60,12 @@ def write_table(readme: Path, record: dict[str, Any]) -> None:
 
 
 def with_table(text: str, record: dict[str, Any]) -> str:
-    """The README's text with the table between its markers; raises `ValueError` when they are not there, once each."""
+    """The README's text with the table between its markers.
+
+    Raises `ValueError` when they are not there, once each, or when the machine was busy.
+    """
+    if record["machine"]["busy"] > QUIET:
+        raise ValueError(BUSY.format(record["machine"]["busy"]))
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"`README.md` must hold `{BEGIN}` and after it `{END}`, once each; put them where the table belongs")
     before, _, rest = text.partition(BEGIN)

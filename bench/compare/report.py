@@ -18,12 +18,20 @@ product of this machine in that precision. memory: peak of the way's
 own process; >= where it never ran a whole picture (--whole). off: how far its scores are from the oracle's on a sample
 of maps, as a share of their size, before the clock."""
 
+QUIET = 0.05  # of all cores' time may go to others
+BUSY = (
+    "other work took {:.0%} of this machine's time: ways whose threads wait for each other (PyTorch's do) suffer far more from "
+    "it than others, so these ratios mean little; measure again when the machine is quiet"
+)
+
 
 def show(console: Console, record: dict[str, Any]) -> None:
     """Print every table of a record."""
     rows = [Row.from_dict(values) for values in record["ways"]]
     console.print(speed_table(record, rows))
     console.print(NOTES, style="dim", soft_wrap=True)
+    if record["machine"]["busy"] > QUIET:
+        console.print(f"[bold red]{BUSY.format(record['machine']['busy'])}[/]", soft_wrap=True)
     for row in rows:
         if row.reason:
             console.print(f"[bold]{row.title}[/]: not run: {row.reason}", soft_wrap=True)

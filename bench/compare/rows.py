@@ -86,16 +86,20 @@ def add_rate(row: Row, reference: Reference, best: dict[str, float]) -> None:
         row.share = rounded(row.gflops / best[row.precision])
 
 
-def add_whole(row: Row, whole: Whole, published: Whole | None) -> None:
-    """A picture localized from end to end, held against the published way's answer where there is one."""
+def add_whole(row: Row, whole: Whole, published: Whole | None, reference: Reference) -> None:
+    """A picture localized from end to end, held against the published way's answer where there is one.
+
+    Constant maps are left out: their scores are 0 but for rounding, on whichever side it falls.
+    """
+    live = reference.live
     figures: dict[str, Any] = {"seconds": rounded(whole.seconds), "passes": whole.passes, "boxes": len(whole.xyxy)}
     if whole.scores is not None:
-        figures["kept"] = int((whole.scores > 0).sum())
+        figures["kept"] = int((whole.scores > 0)[live].sum())
     if published is not None and whole is not published:
         figures["box_agreement"] = rounded(box_agreement(whole.xyxy, published.xyxy))
         if whole.scores is not None and published.scores is not None:
-            figures["flips"] = int(((whole.scores > 0) != (published.scores > 0)).sum())
-            figures["max_score_difference"] = rounded(float(np.abs(whole.scores - published.scores).max()))
+            figures["flips"] = int(((whole.scores > 0) != (published.scores > 0))[live].sum())
+            figures["max_score_difference"] = rounded(float(np.abs(whole.scores - published.scores)[live].max()))
         if whole.grid is not None and published.grid is not None:
             figures["max_saliency_difference"] = rounded(float(np.abs(whole.grid - published.grid).max()))
     row.whole = figures

@@ -51,6 +51,7 @@ def record() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "find_reference", lambda job: REFERENCE)
         patch.setattr(measuring, "Matrices", rates)
+        patch.setattr(measuring, "busy", lambda: 0.5)
         yield measure(Options(rounds=2, whole=True, cold=False), JOB, WAYS, lambda text: None)
 
 
@@ -86,7 +87,12 @@ def test_what_is_shown(record: dict[str, Any]) -> None:
     console = Console(record=True, width=140, quiet=False, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     show(console, record)
     shown = console.export_text()
-    for words in ("the lacking way: not run: `package_that_nobody_has` is not installed", "one whole picture each", "20 fp32"):
+    for words in (
+        "the lacking way: not run: `package_that_nobody_has` is not installed",
+        "one whole picture each",
+        "20 fp32",
+        "other work took 50%",
+    ):
         assert words in shown
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.compare.machine import busy, processor_time
 from bench.compare.plot import draw
 from bench.compare.readme import BEGIN, END, table, with_table, write_table
 from bench.compare.rows import Row
@@ -28,7 +29,7 @@ def record() -> dict[str, Any]:
     names = ("processor", "system", "python", "date", "commit")
     return {
         "schema": 1,
-        "machine": {**dict.fromkeys(names, "x"), "flags": ["avx2"], "threads": 2, "cores": 2, "memory_gib": 4},
+        "machine": {**dict.fromkeys(names, "x"), "flags": ["avx2"], "threads": 2, "cores": 2, "memory_gib": 4, "busy": 0.0},
         "job": {
             **dict.fromkeys(("backbone", "pretrained", "picture", "query", "spec"), "x"),
             "threads": 2,
@@ -74,6 +75,20 @@ def test_the_table_replaces_what_is_between_the_markers(record: dict[str, Any], 
 def test_a_readme_without_its_markers_is_refused(record: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match="once each"):
         with_table(text, record)
+
+
+def test_a_busy_machine_makes_no_table(record: dict[str, Any]) -> None:
+    record["machine"]["busy"] = 0.4
+    with pytest.raises(ValueError, match="other work took 40%"):
+        with_table(f"{BEGIN}{END}", record)
+
+
+def test_other_work_is_read_from_the_system(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    assert processor_time(tmp_path) is None
+    assert busy(tmp_path, 0.0) == 0
+    (tmp_path / "proc" / "stat").write_text("cpu  10 5 5 60 10 0 0 10 3 0\ncpu0 1 1\n")
+    assert processor_time(tmp_path) == (30, 100)
 
 
 def test_bars_are_drawn(record: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,9 +84,10 @@ def test_a_turn_that_is_a_picture_needs_no_reckoning() -> None:
 def test_whole_pictures_are_held_against_the_published_answer() -> None:
     grid = np.array([[0.0, 1.0]])
     theirs = Whole(2.0, 3, np.array([[0, 0, 2, 2]]), grid, np.array([0.1, -0.2, 0.3]))
+    three = replace(REFERENCE, live=np.array([True, True, True]))
     mine = Whole(1.0, 2, np.array([[0, 0, 2, 1]]), grid / 2, np.array([0.1, 0.1, 0.3]))
     row = started(BY_NAME["exact"], Facts(2, "made", {}), Agreement(0.0, 0.0, 0, 4))
-    add_whole(row, mine, theirs)
+    add_whole(row, mine, theirs, three)
     assert row.whole == {
         "seconds": 1,
         "passes": 2,
@@ -96,6 +99,9 @@ def test_whole_pictures_are_held_against_the_published_answer() -> None:
         "max_saliency_difference": 0.5,
     }
     assert Row.from_dict(row.to_dict()) == row
+    add_whole(row, mine, theirs, replace(REFERENCE, live=np.array([True, False, True])))
+    assert row.whole is not None
+    assert (row.whole["flips"], row.whole["kept"]) == (0, 2)  # a constant map may fall on either side
 
 
 def test_scores_are_compared_by_size_and_side() -> None:
