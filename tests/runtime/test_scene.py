@@ -75,7 +75,7 @@ def test_relative_names_lie_in_the_current_folder(cat_scene: Scene, tmp_path: Pa
 def test_no_pickle_is_written(saved: Path) -> None:
     with np.load(saved, allow_pickle=False) as file:
         assert all(file[name].dtype.kind in "fu" for name in file)
-        assert set(file) == {*ARRAYS, "about", "jpeg"}
+        assert set(file) == {*ARRAYS, "about", "guide", "jpeg"}
 
 
 class Touch:
