@@ -42,7 +42,7 @@ class Outline:
     def __init__(self, guide: NDArray[np.uint8], grid_hw: tuple[int, int]) -> None:
         """Gather what the windows need to know of the colours."""
         require("guide", guide, ("H", "W", "3"))
-        self.colours = guide.astype(np.float32) / 255
+        self.colours: Floats = np.asarray(guide, np.float32) / np.float32(255)
         reach = [max(1, round(REACH * fine / coarse)) for fine, coarse in zip(guide.shape[:2], grid_hw, strict=True)]
         self.window = (2 * reach[1] + 1, 2 * reach[0] + 1)  # cv2 counts columns first
         self.rows, self.cols = (centers(*sizes) for sizes in zip(guide.shape[:2], grid_hw, strict=True))

@@ -31,7 +31,7 @@ class Lab:
         self.options, self.bar = options, bar
         bundle = find_bundle(options.model)
         self.masks = read_manifest(bundle).masks
-        self.spec = self.fitted(preset(options.preset))
+        self.spec = self.fitted(preset(options.spec))
         self.localizer = Localizer(bundle, device=options.device, spec=self.spec, threads=options.threads)
         self.shelf = Shelf(self.localizer, folder)
         self.logit_scale = self.localizer.manifest.logit_scale

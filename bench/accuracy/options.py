@@ -20,7 +20,7 @@ class Options:
     """All options of one run."""
 
     model: str | None
-    preset: str
+    spec: str
     data: Path
     splits: tuple[str, ...] = SPLITS
     limit: int | None = None
@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         description="Measure how well a model finds what words name, on pictures with known truth.",
     )
     parser.add_argument("--model", help="a bundle's name or folder (none: the model shipped with the package)")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default", help="the spec to report")
+    parser.add_argument("--spec", choices=tuple(PRESETS), default="default", help="the spec to report")
     parser.add_argument("--data", type=Path, default=PICTURES, help="a written test set")
     parser.add_argument("--splits", type=split_names, default=SPLITS, help=f"comma between, of: {', '.join(SPLITS)}")
     parser.add_argument("--limit", type=positive, help="at most so many pictures per split")

@@ -48,6 +48,7 @@ class Sheet:
     truths: tuple[Truth, ...]
     absent: tuple[int, ...]
     grid_hw: tuple[int, int]
+    guide: NDArray[np.uint8] | None = None  # the picture small, for outlines
 
     @property
     def asked(self) -> list[int]:
@@ -71,6 +72,7 @@ def make_sheet(place: int, example: Example, scene: Scene, texts: Texts) -> Shee
         truths=truths(example),
         absent=tuple(number(noun) for noun in example.absent),
         grid_hw=(height, width),
+        guide=scene.guide,
     )
 
 

@@ -10,17 +10,18 @@ from bench.accuracy.trials import Trial, Trials
 from engine.spec import PAPER, Spec
 
 # In the spec's own unit: multiples of 1 / logit scale.
-TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0)
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
 SWITCHES: dict[str, tuple[object, ...]] = {
     "temperature": TEMPERATURES,
-    "contrast": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5),
+    "contrast": (0.0, 0.5, 0.75, 1.0, 1.25),
+    "outline": ("picture", "grid"),
     "combine": ("raw", "masks"),
     "resize": ("clamp", "mirror"),
     "connectivity": (4, 8),
-    "min_area": (0.0, 1e-3, 3e-3, 1e-2, 3e-2),
+    "min_area": (1e-3, 3e-3, 1e-2, 3e-2),
     "order": ("score", "raster"),
 }
-SHAPING = ("temperature", "contrast", "combine")
+SHAPING = ("temperature", "contrast", "outline", "combine")
 # The search can stop on a hill that is not the highest, so it climbs from two sides.
 STARTS: tuple[dict[str, object], ...] = (
     {"temperature": 0.2, "combine": "raw", "contrast": 0.0},

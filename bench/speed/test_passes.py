@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.compare.partial import partial_scene
 from runtime import Localizer
-from runtime.passes import Batch
+from runtime.packing import Batch
 from runtime.pictures import Pixels
 from runtime.preprocess import place
 

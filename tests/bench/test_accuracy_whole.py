@@ -141,7 +141,7 @@ def test_other_templates_give_other_scores(pictures: Path, cache: Path, tiny_bun
     [
         (["--splits", "val,train"], "split `train` is unknown"),
         (["--limit", "0"], "not a whole number above 0"),
-        (["--preset", "best"], "invalid choice"),
+        (["--spec", "best"], "invalid choice"),
     ],
 )
 def test_bad_options_are_refused(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
