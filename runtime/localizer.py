@@ -12,13 +12,14 @@ from engine.spec import Spec, preset
 from runtime.answers import Answerer
 from runtime.backends.protocol import Session
 from runtime.bundle import Bundle, open_bundle
-from runtime.devices import open_backend
+from runtime.devices import open_for
 from runtime.errors import BundleError, SceneError
 from runtime.home import find_bundle
 from runtime.lazy import LazySession
 from runtime.localization import Localization
 from runtime.passes import Progress, SceneEncoder
 from runtime.pictures import Picture, read_picture
+from runtime.precision import check_base
 from runtime.query import Asked, Query, Several, as_queries
 from runtime.scene import Scene
 from runtime.text import TextEncoder
@@ -28,15 +29,17 @@ class Localizer:
     """Says where a picture shows what words name. Holds no picture: threads may share one.
 
     `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
-    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. With `scenes_only`
+    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `precision` is the
+    bundle's own, or `bf16` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - choices by name, each with a default
         self,
         model: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
+        precision: str | None = None,
         spec: str | Spec = "default",
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
@@ -44,14 +47,17 @@ class Localizer:
     ) -> None:
         started = time.perf_counter()
         self.spec = preset(spec) if isinstance(spec, str) else spec
-        self.backend = open_backend(device, threads)
         self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
+        self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads)
         check_baked(self.bundle, self.spec)
+        check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, self.session("text"))
         self.templates = self.text.named_templates(templates)
-        self.encoder = SceneEncoder(self.manifest, self.session("image"), self.session("masked"), self.spec)
+        self.encoder = SceneEncoder(
+            self.manifest, self.session("image"), self.session("masked", self.precision), self.spec, precision=self.precision
+        )
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
         self.opened_in = time.perf_counter() - started
 
@@ -76,16 +82,17 @@ class Localizer:
             "bundle": str(self.bundle.folder),
             "device": self.device,
             "backend": self.backend.detail,
-            "precision": manifest.precision,
+            "chosen": self.chosen,
+            "precision": self.precision,
             "batch": manifest.batch,
             "maps": manifest.maps.count,
             "spec": self.spec.name,
             "opened_in_s": round(self.opened_in, 3),
         }
 
-    def session(self, graph: str) -> Session:
-        """A graph of the bundle, loaded when it is first run."""
-        return LazySession(self.backend, self.bundle.graph(graph))
+    def session(self, graph: str, precision: str = "") -> Session:
+        """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
+        return LazySession(self.backend, self.bundle.graph(graph), "bf16" if precision == "bf16" else "fp32")
 
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""

@@ -97,8 +97,9 @@ class Count:
 class SceneEncoder:
     """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
 
-    def __init__(self, manifest: Manifest, image: Session, masked: Session, spec: Spec) -> None:
+    def __init__(self, manifest: Manifest, image: Session, masked: Session, spec: Spec, *, precision: str | None = None) -> None:
         self.manifest, self.spec = manifest, spec
+        self.precision = manifest.precision if precision is None else precision
         self.image, self.masked = image, masked
         self.fingerprint = fingerprint(manifest)
         self.lock = threading.Lock()
@@ -202,6 +203,7 @@ class SceneEncoder:
             live=job.live,
             passes=job.live,
             preset="exact",
+            precision=self.precision,
             backbone=self.manifest.backbone,
             fingerprint=self.fingerprint,
             picture=job.picture,

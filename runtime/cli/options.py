@@ -10,6 +10,7 @@ import typer
 
 from engine.spec import PRESETS, Geometry
 from runtime.devices import DEVICES
+from runtime.precision import PRECISIONS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
@@ -44,6 +45,14 @@ Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FOLDER", help="A bundle, by name or folder; else the one shipped.")
 ]
 DeviceName: TypeAlias = Annotated[str, named(DEVICES)]
+PrecisionName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=one_of(*PRECISIONS),
+        help="bf16 runs the passes of an fp32 bundle in bfloat16, where OpenVINO and the processor have it; else as built.",
+    ),
+]
 SpecName: TypeAlias = Annotated[str, named(tuple(PRESETS))]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES)]
 Threshold: TypeAlias = Annotated[

@@ -81,7 +81,7 @@ class Fake:
         progress(MAPS, MAPS)
         vector, frame = np.ones(4, dtype=np.float32), Frame.place((picture.shape[0], picture.shape[1]), 224, "squash")
         maps, rows = np.ones((MAPS, 7, 7), dtype=np.float32), np.ones((MAPS, 4), dtype=np.float32)
-        return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "RN50", "f", picture)
+        return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "fp32", "RN50", "f", picture)
 
     def locate(self, scene: Scene, queries: Sequence[str]) -> list[Localization]:
         return [answer(scene.picture, query, self.spec, scene.frame) for query in queries]
@@ -325,11 +325,12 @@ def test_the_runtimes_warnings_are_one_plain_line(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("folder")
 def test_options_open_the_model_that_was_asked_for() -> None:
-    options = ["--model", "M", "--device", "cpu", "--templates", "a {} there", "--threads", "3"]
+    options = ["--model", "M", "--device", "openvino", "--precision", "bf16", "--templates", "a {} there", "--threads", "3"]
     changes = ["--spec", "paper", "--threshold", "0.5", "--temperature", "2", "--geometry", "letterbox"]
     assert run("a.png", "cat", *options, *changes).exit_code == 0
     spec = Fake.opened.pop("spec")
-    assert Fake.opened == {"model": "M", "device": "cpu", "templates": "a {} there", "threads": 3, "scenes_only": False}
+    wanted = {"model": "M", "device": "openvino", "precision": "bf16", "templates": "a {} there", "threads": 3}
+    assert Fake.opened == {**wanted, "scenes_only": False}
     assert (spec.name, spec.resize) == ("paper", "mirror")
     assert (spec.threshold, spec.temperature, spec.geometry) == (0.5, 2.0, "letterbox")
 
