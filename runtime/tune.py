@@ -35,6 +35,32 @@ class Setting:
         return f"{self.device}, {self.precision}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
+@dataclass(frozen=True)
+class Passes:
+    """All that timing a masked graph needs to know of it."""
+
+    precision: str
+    batch: int
+    slots: int
+    side: int
+    grid_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Passes:
+        """The passes of a bundle."""
+        maps = manifest.maps
+        return cls(manifest.precision, manifest.batch, manifest.slots, manifest.image.side, (maps.height, maps.width))
+
+    def feed(self) -> dict[str, NDArray[Any]]:
+        """A batch like any other: what the pixels and maps hold does not change the time."""
+        noise = np.random.default_rng(0)
+        return {
+            "pixels": noise.integers(0, 256, (self.slots, self.side, self.side, 3), dtype=np.uint8),
+            "which": np.zeros(self.batch, dtype=np.int64),
+            "maps": noise.random((self.batch, *self.grid_hw), dtype=np.float32),
+        }
+
+
 def silent(done: int, total: int, doing: str) -> None:
     """Tell nobody."""
 
@@ -57,14 +83,14 @@ def thread_counts() -> list[int]:
     return [most, most // 2] if most >= 4 else [most]
 
 
-def measure(graph: Path, manifest: Manifest, rounds: int = ROUNDS, tick: Ticker = silent) -> list[Timing]:
+def measure(graph: Path, passes: Passes, rounds: int = ROUNDS, tick: Ticker = silent) -> list[Timing]:
     """Time the masked graph in every setting, fastest first. The rounds go round the settings, so that none has luck."""
-    chosen = list(settings(manifest.precision))
+    chosen = list(settings(passes.precision))
     if not chosen:
         raise DeviceError("no device can be used on this machine; `python -m runtime doctor` says why")
     total = len(chosen) * (rounds + 1)
     opened: list[Session] = []
-    feed = batch(manifest)
+    feed = passes.feed()
     for done, setting in enumerate(chosen):
         tick(done, total, f"opening {setting}")
         opened.append(open_graph(setting, graph))
@@ -76,7 +102,7 @@ def measure(graph: Path, manifest: Manifest, rounds: int = ROUNDS, tick: Ticker 
         seconds[place].append(timed(opened[place], feed))
     tick(total, total, "done")
     timings = [
-        Timing(setting.device, setting.precision, setting.threads, manifest.batch / statistics.median(taken))
+        Timing(setting.device, setting.precision, setting.threads, passes.batch / statistics.median(taken))
         for setting, taken in zip(chosen, seconds, strict=True)
     ]
     return sorted(timings, key=lambda timing: -timing.passes_per_s)
@@ -86,17 +112,6 @@ def open_graph(setting: Setting, graph: Path) -> Session:
     """Open a graph in a setting; bundles with a precision baked in run as they are."""
     backend = OPENERS[setting.device](setting.threads)
     return backend.open(graph, setting.precision if setting.precision in backend.precisions else "fp32")
-
-
-def batch(manifest: Manifest) -> dict[str, NDArray[Any]]:
-    """A batch of passes like any other: what the pixels and maps hold does not change the time."""
-    noise = np.random.default_rng(0)
-    side, maps = manifest.image.side, manifest.maps
-    return {
-        "pixels": noise.integers(0, 256, (manifest.slots, side, side, 3), dtype=np.uint8),
-        "which": np.zeros(manifest.batch, dtype=np.int64),
-        "maps": noise.random((manifest.batch, maps.height, maps.width), dtype=np.float32),
-    }
 
 
 def timed(session: Session, feed: dict[str, NDArray[Any]]) -> float:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from runtime.bundle import open_bundle
 from runtime.home import find_bundle
-from runtime.tune import Ticker, measure
+from runtime.tune import Passes, Ticker, measure
 from runtime.tuned import Timing, advice, keep
 
 
@@ -21,7 +21,7 @@ def run(model: str | None, rounds: int) -> None:
     bundle = open_bundle(find_bundle(model))
     manifest = bundle.manifest
     with ticker(manifest.backbone) as tick:
-        timings = measure(bundle.graph("masked"), manifest, rounds, tick)
+        timings = measure(bundle.graph("masked"), Passes.of(manifest), rounds, tick)
     path = keep(manifest, timings)
     Console(highlight=False).print(table(timings, f"{manifest.backbone}, {manifest.precision}, batches of {manifest.batch}"))
     typer.echo(f"kept in {path}\nauto: {advice(manifest).reason}")
