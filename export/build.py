@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Optional
@@ -12,18 +13,20 @@ import typer
 
 from engine.manifest import Manifest
 from engine.spec import preset
-from export import assemble, gate, show
+from export import assemble, batches, gate, quantise, show, speed
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
-from export.options import MAP_SOURCES, Options, inputs_hash
+from export.options import MAP_SOURCES, PRECISIONS, Options, calibration_pictures, inputs_hash
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
-from export.weights import Source, WeightsError, default_weights, find_source, load
+from export.weights import Loaded, Source, WeightsError, default_weights, find_source, load
 from runtime.errors import VlscoreError
 from runtime.home import bundle_home, bundle_name
 from runtime.threads import default_threads
+from runtime.tune import Passes, measure
+from runtime.tuned import keep
 
-REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError, VlscoreError, ValueError)
+REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError, speed.SpeedError, VlscoreError, ValueError)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -31,23 +34,51 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def build(backbone: Backbone, source: Source, options: Options, target: Path, report: show.Report) -> Manifest:
     """Build, check and publish one bundle; whatever goes wrong, the target is left as it was."""
     torch.set_num_threads(default_threads())
+    digest = inputs_hash(backbone, source, options)
     with new_bundle(target) as folder:
         report("loading the weights")
         loaded = load(backbone, source, options.seed)
+        if options.tune:
+            options = with_best_batch(loaded, options, report)
         parts = assemble.take_apart(loaded, options)
         graphs = assemble.write_graphs(folder, parts, loaded, options, report)
         assemble.write_words(folder, parts)
         manifest = assemble.make_manifest(folder, backbone, loaded, parts, options, graphs)
         assemble.write_manifest(folder, manifest)
+        speeds: dict[str, object] = {}
+        if options.precision == "int8":
+            manifest, speeds = in_eight_bits(folder, manifest, options, report)
         report("comparing with PyTorch on real pictures")
         reference = Reference(loaded, parts.maps, options.spec)
-        allowed = gate.tolerance_for(options.precision, manifest.weights.trained)
+        allowed = gate.tolerance_for(options.precision, manifest.weights.trained, manifest.logit_scale)
         parity = gate.measure(folder, reference, options.spec, allowed)
         gate.check(parity, options.precision, allowed)
-        digest = inputs_hash(backbone, source, options)
-        manifest = dataclasses.replace(manifest, parity=gate.figures(parity), inputs_hash=digest)
+        manifest = dataclasses.replace(manifest, parity={**gate.figures(parity), **speeds}, inputs_hash=digest)
         assemble.write_manifest(folder, manifest)
     return manifest
+
+
+def with_best_batch(loaded: Loaded, options: Options, report: show.Report) -> Options:
+    """Time the passes at several batches, print the table, and take the best one."""
+    found = batches.time_batches(loaded, options, report)
+    best = batches.choose(found, options.precision)
+    show.timings(found, best)
+    return dataclasses.replace(options, batch=best)
+
+
+def in_eight_bits(folder: Path, manifest: Manifest, options: Options, report: show.Report) -> tuple[Manifest, dict[str, object]]:
+    """Quantise the masked graph in its folder, and refuse it unless it runs truly faster; gives the speeds as figures."""
+    report("calibrating on masked pictures")
+    graph = folder / manifest.graphs["masked"].file
+    before = graph.with_name("masked.fp32.onnx")  # beside the weights that both graphs point into
+    shutil.copy(graph, before)
+    manifest = quantise.quantise_bundle(folder, manifest, calibration_pictures(options.calibrate))
+    assemble.write_manifest(folder, manifest)
+    report("timing eight bits against float32")
+    speeds = speed.compare(before, graph, Passes.of(manifest))
+    before.unlink()
+    speed.check(speeds, options.precision)
+    return manifest, {"passes_per_s": speeds}
 
 
 def run(backbone_name: str, pretrained: str, options: Options, out: Path | None, force: bool) -> None:
@@ -63,6 +94,9 @@ def run(backbone_name: str, pretrained: str, options: Options, out: Path | None,
         started = time.perf_counter()
         with show.progress(backbone.name) as report:
             manifest = build(backbone, source, options, target, report)
+            if options.tune:
+                report("timing the devices of this machine")
+                keep(manifest, measure(target / manifest.graphs["masked"].file, Passes.of(manifest)))
     show.summary(manifest, target, time.perf_counter() - started)
 
 
@@ -77,7 +111,7 @@ def listing(wanted: bool) -> None:
 def main(
     backbone: Annotated[str, typer.Option(help="A name from --list, or an open_clip model configuration (.json).")],
     pretrained: Annotated[str, typer.Option(help="A tag, `hf-hub:ORG/NAME`, a file, or `none`; else `openai`.")] = "",
-    precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
     batch: Annotated[Optional[int], typer.Option(min=1, help="Masked passes per run.")] = None,  # noqa: UP045 - typer reads it
     text_batch: Annotated[int, typer.Option(min=1, help="Texts per run of the text graph.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="Bundle folder; else by name in $VLSCORE_HOME.")] = None,  # noqa: UP045
@@ -86,20 +120,22 @@ def main(
     maps: Annotated[str, typer.Option(help=f"Vision transformers: {', '.join(MAP_SOURCES)}.")] = "query-pca",
     blocks: Annotated[int, typer.Option(min=1, help="Vision transformers: how many first blocks give maps.")] = 4,
     components: Annotated[int, typer.Option(min=1, help="Vision transformers: principal components per block.")] = 12,
+    calibrate: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="int8: pictures like those to be asked.")] = None,  # noqa: UP045
+    tune: Annotated[bool, typer.Option("--tune", help="Time batches and devices here; take the best.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of `--pretrained none`.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Build even when the bundle is up to date.")] = False,
     _list: Annotated[bool, typer.Option("--list", is_eager=True, callback=listing, help="List the backbones and leave.")] = False,
 ) -> None:
     """Build a bundle: the graphs, tokenizer and manifest that `runtime.Localizer` opens."""
     for name, value, allowed in (
-        ("precision", precision, ("fp32", "fp16")),
+        ("precision", precision, PRECISIONS),
         ("activation", activation or "gelu", ("gelu", "quickgelu")),
         ("maps", maps, MAP_SOURCES),
     ):
         if value not in allowed:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
     try:
-        options = Options(precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components)  # type: ignore[arg-type]
+        options = Options(precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components, calibrate, tune)  # type: ignore[arg-type]
         run(backbone, pretrained, options, out, force)
     except REFUSED as error:
         show.refusal(error)

@@ -42,6 +42,10 @@ class WeightsFile:
     offsets: dict[str, int] = field(default_factory=dict)
     size: int = 0
 
+    def know(self, raw: bytes, offset: int) -> None:
+        """Remember a tensor that lies in the file already."""
+        self.offsets[hashlib.sha256(raw).hexdigest()] = offset
+
     def place(self, tensor: onnx.TensorProto) -> None:
         """Move a tensor's bytes into the file and leave the graph a reference to them."""
         raw = tensor.raw_data

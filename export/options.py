@@ -16,13 +16,17 @@ from engine.spec import DEFAULT, Spec
 from export.backbones import Backbone
 from export.weights import Activation, Source, source_key
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[str, ...] = Precision.__args__  # type: ignore[attr-defined]
 MapSource = Literal["query-pca", "key-pca", "value-pca", "qkv-pca", "query", "key", "value", "qkv", "token", "attention"]
 MAP_SOURCES: tuple[str, ...] = MapSource.__args__  # type: ignore[attr-defined]
 BUILT_WITH = ("torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime")
 
 PASS_PIXELS = 32 * 224 * 224  # a batch of 32 at CLIP's usual size; larger pictures get smaller batches
 LARGEST_BATCH, SLOTS = 32, 2
+PICTURES = Path(__file__).parent / "pictures"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MOST_PICTURES = 16  # to calibrate on; more hardly widens the ranges
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Options:
     map_source: MapSource = "query-pca"  # vision transformers only
     blocks: int = 4
     components: int = 12
+    calibrate: str | None = None  # a folder of pictures that int8 is scaled by; the shipped photographs when not given
+    tune: bool = False  # time the masked passes on this machine and take the batch that it likes best
 
     def batch_for(self, side: int, count: int) -> int:
         """The number of passes per run: as asked, else what fits the usual memory, never more than there are maps."""
@@ -49,15 +55,39 @@ class Options:
 
 def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
     """Hash of all that a bundle follows from: configuration, weights, options, our own code and the libraries."""
-    parts = {
+    parts: dict[str, object] = {
         "config": backbone.config,
         "weights": source_key(source, options.seed),
         "quick_gelu": source.quick_gelu,
-        "options": {**asdict(options), "spec": [options.spec.mask_align, options.spec.mask_order]},
+        "options": {
+            **asdict(options),
+            "calibrate": pictures_hash(options),
+            "spec": [options.spec.mask_align, options.spec.mask_order],
+        },
         "code": code_hash(),
         "built_with": versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def pictures_hash(options: Options) -> str:
+    """Hash of the pictures that int8 is calibrated on; nothing for other precisions."""
+    if options.precision != "int8":
+        return ""
+    digest = hashlib.sha256()
+    for path in calibration_pictures(options.calibrate):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def calibration_pictures(folder: str | None) -> list[Path]:
+    """The pictures to calibrate on, evenly chosen when there are many; the shipped photographs when no folder is named."""
+    place = PICTURES if folder is None else Path(folder)
+    found = sorted(path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(f"`--calibrate {place}` holds no picture; name a folder of pictures like those that will be asked")
+    count = min(len(found), MOST_PICTURES)
+    return [found[step * (len(found) - 1) // max(1, count - 1)] for step in range(count)]
 
 
 def code_hash() -> str:

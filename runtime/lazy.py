@@ -14,8 +14,8 @@ from runtime.backends.protocol import Arrays, Backend, Session
 class LazySession:
     """Opens its graph on first use, once, whichever thread comes first."""
 
-    def __init__(self, backend: Backend, graph: Path) -> None:
-        self.backend, self.graph = backend, graph
+    def __init__(self, backend: Backend, graph: Path, precision: str = "fp32") -> None:
+        self.backend, self.graph, self.precision = backend, graph, precision
         self.lock = threading.Lock()
         self.opened: Session | None = None
 
@@ -27,5 +27,5 @@ class LazySession:
         """Load the graph, or give the one that is loaded."""
         with self.lock:
             if self.opened is None:
-                self.opened = self.backend.open(self.graph)
+                self.opened = self.backend.open(self.graph, self.precision)
             return self.opened

@@ -13,7 +13,7 @@ from engine.spec import preset as named_spec
 from runtime.answers import Answerer
 from runtime.backends.protocol import Session
 from runtime.bundle import Bundle, open_bundle
-from runtime.devices import open_backend
+from runtime.devices import open_for
 from runtime.effort import plan
 from runtime.errors import BundleError, SceneError
 from runtime.home import find_bundle
@@ -22,6 +22,7 @@ from runtime.localization import Localization
 from runtime.packing import Progress
 from runtime.passes import SceneEncoder
 from runtime.pictures import Picture, read_picture
+from runtime.precision import check_base
 from runtime.query import Asked, Query, Several, as_queries
 from runtime.refine import Refiner
 from runtime.scene import Scene
@@ -32,7 +33,8 @@ class Localizer:
     """Says where a picture shows what words name. Holds no picture: threads may share one.
 
     `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
-    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. With `scenes_only`
+    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `precision` is the
+    bundle's own, or `bf16` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
 
     `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
@@ -44,6 +46,7 @@ class Localizer:
         model: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
+        precision: str | None = None,
         preset: str = "exact",
         passes: int | str | None = None,
         refine: int | None = None,
@@ -54,16 +57,18 @@ class Localizer:
     ) -> None:
         started = time.perf_counter()
         self.spec = named_spec(spec) if isinstance(spec, str) else spec
-        self.backend = open_backend(device, threads)
         self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
+        self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads)
         check_baked(self.bundle, self.spec)
+        check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, self.session("text"))
         self.templates = self.text.named_templates(templates)
         self.effort = plan(self.manifest, preset, passes, refine)
-        image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs}
-        self.encoder = SceneEncoder(self.manifest, image_half, self.spec, self.effort)
+        image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}
+        image_half["masked"] = self.session("masked", self.precision)
+        self.encoder = SceneEncoder(self.manifest, image_half, self.spec, self.effort, precision=self.precision)
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
         self.refiner = Refiner(self.encoder, self.answerer, self.effort)
         self.opened_in = time.perf_counter() - started
@@ -89,7 +94,8 @@ class Localizer:
             "bundle": str(self.bundle.folder),
             "device": self.device,
             "backend": self.backend.detail,
-            "precision": manifest.precision,
+            "chosen": self.chosen,
+            "precision": self.precision,
             "batch": manifest.batch,
             "maps": manifest.maps.count,
             "preset": self.effort.preset,
@@ -97,9 +103,9 @@ class Localizer:
             "opened_in_s": round(self.opened_in, 3),
         }
 
-    def session(self, graph: str) -> Session:
-        """A graph of the bundle, loaded when it is first run."""
-        return LazySession(self.backend, self.bundle.graph(graph))
+    def session(self, graph: str, precision: str = "") -> Session:
+        """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
+        return LazySession(self.backend, self.bundle.graph(graph), "bf16" if precision == "bf16" else "fp32")
 
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""

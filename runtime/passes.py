@@ -31,9 +31,18 @@ from runtime.scene import Floats, Scene
 class SceneEncoder:
     """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
 
-    def __init__(self, manifest: Manifest, sessions: dict[str, Session], spec: Spec, effort: Effort = EXACT) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        sessions: dict[str, Session],
+        spec: Spec,
+        effort: Effort = EXACT,
+        *,
+        precision: str | None = None,
+    ) -> None:
         """Take the sessions of the image half's graphs by name."""
         self.manifest, self.spec, self.effort = manifest, spec, effort
+        self.precision = manifest.precision if precision is None else precision
         self.sessions = sessions
         self.fingerprint = fingerprint(manifest)
         self.lock = threading.Lock()
@@ -176,6 +185,7 @@ class SceneEncoder:
             live=int(job.alive.sum()),
             passes=max(1, job.passes) if self.effort.preset == "instant" else job.passes,
             preset=self.effort.preset,
+            precision=self.precision,
             backbone=self.manifest.backbone,
             fingerprint=self.fingerprint,
             picture=job.picture,

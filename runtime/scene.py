@@ -20,9 +20,9 @@ from runtime.errors import SceneError
 
 Floats = NDArray[np.float32]
 
-SCHEMA = 1
+SCHEMA = 2
 ARRAYS = ("maps", "embeddings", "base", "embedding")
-ABOUT = ("live", "passes", "preset", "backbone", "fingerprint")
+ABOUT = ("live", "passes", "preset", "precision", "backbone", "fingerprint")
 JPEG_QUALITY = 90
 
 
@@ -42,6 +42,7 @@ class Scene:
     live: int  # maps that are not constant: the others' masked copies are the base itself
     passes: int
     preset: str
+    precision: str  # of the masked passes
     backbone: str
     fingerprint: str = field(repr=False)
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)

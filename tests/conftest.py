@@ -63,6 +63,14 @@ def _two_threads() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _home_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled graphs and measurements go there, not to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLSCORE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def export_cache() -> ExportCache:
     return ExportCache()

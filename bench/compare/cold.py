@@ -18,7 +18,7 @@ from runtime import Localizer
 imported = time.perf_counter()
 localizer = Localizer(sys.argv[1], device="cpu")
 opened = time.perf_counter()
-for graph in (localizer.encoder.image, localizer.encoder.masked, localizer.answerer.session, localizer.text.session):
+for graph in (*localizer.encoder.sessions.values(), localizer.answerer.session, localizer.text.session):
     graph.open()
 print(json.dumps([imported - start, opened - imported, time.perf_counter() - opened]))
 """

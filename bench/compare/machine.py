@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.compare.job import Job
-from runtime.cli.machine import look
+from runtime.machine import look
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = (1024, 2048, 4096)

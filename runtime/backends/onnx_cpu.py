@@ -45,14 +45,17 @@ class OnnxCpuBackend:
     """Graphs on this machine's cores."""
 
     device = "cpu"
+    precisions: tuple[str, ...] = ("fp32",)
 
     def __init__(self, threads: int) -> None:
         self.ort = import_onnxruntime()
         self.threads = threads
         self.detail = f"ONNX Runtime {self.ort.__version__}, {threads} thread{'s' if threads > 1 else ''}"
 
-    def open(self, graph: Path) -> OnnxSession:
+    def open(self, graph: Path, precision: str = "fp32") -> OnnxSession:
         """Load a graph for the CPU."""
+        if precision not in self.precisions:
+            raise DeviceError(f"asked for {precision}; ONNX Runtime offers {', '.join(self.precisions)} on the CPU")
         return OnnxSession(self.ort, graph, self.threads)
 
 

@@ -21,11 +21,12 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """One device that opens graphs."""
+    """One device that opens graphs, and the precisions that it can run a float32 graph in here."""
 
     device: str
     detail: str
+    precisions: tuple[str, ...]
 
-    def open(self, graph: Path) -> Session:
-        """Load a graph; raise DeviceError when it would not run on this device, whole."""
+    def open(self, graph: Path, precision: str = "fp32") -> Session:
+        """Load a graph; raise DeviceError when it would not run on this device, whole, in this precision."""
         ...

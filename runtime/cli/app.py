@@ -54,6 +54,7 @@ def locate(
     query: options.Queries = None,
     model: options.Model = None,
     device: options.DeviceName = "auto",
+    precision: options.PrecisionName = None,
     preset: options.PresetName = "exact",
     passes: options.Passes = None,
     refine: options.Refine = None,
@@ -87,6 +88,7 @@ def locate(
             heat=not no_heat,
             quiet=quiet,
             fail_if_absent=fail_if_absent,
+            precision=precision,
         )
         raise typer.Exit(run(request))
 
@@ -101,6 +103,23 @@ def doctor(
         from runtime.cli.doctor import run
 
         raise typer.Exit(run(json, verify))
+
+
+@app.command()
+def tune(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A bundle, by name or folder; else the one shipped.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each setting; the median counts.")] = 5,
+) -> None:
+    """Time a bundle on every device of this machine, and keep what was found: `--device auto` then takes the fastest.
+
+    That changes the device and never the precision: bf16 is measured too, but used on request alone.
+    """
+    with refusals():
+        from runtime.cli.tune import run
+
+        run(model, rounds)
 
 
 def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from runtime import __version__
 from runtime.backends.onnx_cpu import installed_wheels
-from runtime.cli.machine import Machine, look
 from runtime.cli.shelf import Shelved, bundles
 from runtime.devices import Finding, findings
 from runtime.home import DEFAULT_MODEL, bundle_home
+from runtime.machine import Machine, look
 
 PREFIX = "VLSCORE_"
 GIGABYTE = 1e9

@@ -44,6 +44,7 @@ class Request:
     heat: bool = True
     quiet: bool = False
     fail_if_absent: bool = False
+    precision: str | None = None
 
 
 def run(request: Request) -> int:
@@ -86,6 +87,7 @@ def open_model(request: Request) -> Localizer:
     return Localizer(
         request.model,
         device=request.device,
+        precision=request.precision,
         spec=request.spec,
         templates=request.templates,
         threads=request.threads,

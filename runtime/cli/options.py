@@ -11,6 +11,7 @@ import typer
 from engine.spec import PRESETS, Geometry
 from runtime.devices import DEVICES
 from runtime.effort import PRESETS as EFFORTS
+from runtime.precision import PRECISIONS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
@@ -50,6 +51,14 @@ Passes: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
 ]
 Refine: TypeAlias = Annotated[int | None, typer.Option(metavar="NUMBER", help="fast: further maps run for every query.", min=0)]
+PrecisionName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=one_of(*PRECISIONS),
+        help="bf16 runs the passes of an fp32 bundle in bfloat16, where OpenVINO and the processor have it; else as built.",
+    ),
+]
 SpecName: TypeAlias = Annotated[str, named(tuple(PRESETS))]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES)]
 Threshold: TypeAlias = Annotated[

@@ -83,7 +83,7 @@ class Fake:
         progress(MAPS, MAPS)
         vector, frame = np.ones(4, dtype=np.float32), Frame.place((picture.shape[0], picture.shape[1]), 224, "squash")
         maps, rows = np.ones((MAPS, 7, 7), dtype=np.float32), np.ones((MAPS, 4), dtype=np.float32)
-        return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "RN50", "f", picture)
+        return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "fp32", "RN50", "f", picture)
 
     def locate(self, scene: Scene, queries: Sequence[str]) -> list[Localization]:
         return [answer(scene.picture, query, self.spec, scene.frame) for query in queries]
@@ -327,11 +327,12 @@ def test_the_runtimes_warnings_are_one_plain_line(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("folder")
 def test_options_open_the_model_that_was_asked_for() -> None:
-    options = ["--model", "M", "--device", "cpu", "--templates", "a {} there", "--threads", "3"]
+    options = ["--model", "M", "--device", "openvino", "--precision", "bf16", "--templates", "a {} there", "--threads", "3"]
     assert run("a.png", "cat", *options).exit_code == 0
     del Fake.opened["spec"]
     effort = {"preset": "exact", "passes": None, "refine": None}
-    assert Fake.opened == {"model": "M", "device": "cpu", "templates": "a {} there", "threads": 3, "scenes_only": False} | effort
+    wanted = {"model": "M", "device": "openvino", "precision": "bf16", "templates": "a {} there", "threads": 3}
+    assert Fake.opened == {**wanted, **effort, "scenes_only": False}
 
 
 @pytest.mark.usefixtures("folder")

@@ -79,7 +79,7 @@ def test_a_graph_is_opened_once(tiny_bundle: Path) -> None:
     class Backend:
         device, detail = "cpu", "counted"
 
-        def open(self, graph: Path) -> Any:
+        def open(self, graph: Path, precision: str = "fp32") -> Any:
             opened.append(graph)
             return OnnxCpuBackend(1).open(graph)
 

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.manifest import MANIFEST
-from runtime.cli import machine, shelf
+from runtime import machine
+from runtime.cli import shelf
 from runtime.cli.app import app
 from runtime.devices import DEVICES, Finding
 from runtime.home import DEFAULT_MODEL

@@ -210,8 +210,8 @@ def test_descriptions_that_are_none_are_refused(saved: Path, text: bytes) -> Non
 
 
 def test_another_schema_is_named(saved: Path) -> None:
-    rewrite(saved, about={"schema": 2})
-    with pytest.raises(SceneError, match=r"has schema 2, this version reads 1; encode the picture again"):
+    rewrite(saved, about={"schema": 1})
+    with pytest.raises(SceneError, match=r"has schema 1, this version reads 2; encode the picture again"):
         Scene.load(saved)
 
 
