@@ -125,15 +125,21 @@ def keep(manifest: Manifest, timings: Sequence[Timing]) -> Path:
     """Write measurements to where `auto` looks; the file appears whole or not at all."""
     path = place(manifest)
     tuned = Tuned(SCHEMA, manifest.backbone, manifest.batch, this_machine(), tuple(timings))
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(plain(tuned), indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        replace_text(path, json.dumps(plain(tuned), indent=1) + "\n")
     except OSError as error:
         raise DeviceError(
             f"the measurements cannot be kept in `{path.parent}` ({error}); set `VLSCORE_HOME` elsewhere"
         ) from error
+    return path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path

@@ -36,6 +36,7 @@ def opening() -> Localizer:
     Localizer()
     Localizer("RN50", device="cpu", spec="paper", templates="imagenet", threads=4)
     Localizer(Path("bundles") / "RN50", spec=Spec(name="mine", threshold=0.5), templates=["a {}", "the {}"])
+    Localizer("RN50", device="openvino", precision="bf16")
     localizer = Localizer("RN50", scenes_only=True)
     assert_type(localizer.device, str)
     assert_type(localizer.info, dict[str, Any])

@@ -27,7 +27,7 @@ class Shelf:
     """Encodes each picture once per geometry that shows the model something else, and reads it back."""
 
     def __init__(self, localizer: Localizer, folder: Path) -> None:
-        self.localizer, self.folder = localizer, folder / localizer.fingerprint[:16]
+        self.localizer, self.folder = localizer, folder / shelf_name(localizer)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.passes = 0
 
@@ -47,7 +47,8 @@ class Shelf:
         done = 0
         for sight, batch in by_sight.items():
             own = self.localizer.encoder
-            encoder = SceneEncoder(own.manifest, own.sessions, own.spec.replace(geometry=sight), own.effort)
+            spec = own.spec.replace(geometry=sight)
+            encoder = SceneEncoder(own.manifest, own.sessions, spec, own.effort, precision=own.precision)
             for path, scene in zip(batch, encoder.encode(iter(batch.values())), strict=True):
                 scene.save(path, picture=False)
                 self.passes += scene.passes
@@ -58,6 +59,12 @@ class Shelf:
         """Where a picture's scene lies; what the model would see alike lies in one place."""
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:24]
         return self.folder / f"{digest}-{seen(pixels, geometry)}-{self.localizer.spec.base}.npz"
+
+
+def shelf_name(localizer: Localizer) -> str:
+    """The model, and the precision of the passes where it is not the bundle's own."""
+    differs = localizer.precision != localizer.manifest.precision
+    return localizer.fingerprint[:16] + (f"-{localizer.precision}" if differs else "")
 
 
 def seen(pixels: Pixels, geometry: Geometry) -> Geometry:

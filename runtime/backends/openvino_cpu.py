@@ -77,6 +77,8 @@ class OpenVinoBackend:
             parts = [model] if precision == "fp32" else self.split(model)
             hints = ["fp32"] * (len(parts) - 1) + [precision]
             compiled = [self.compile(part, hint) for part, hint in zip(parts, hints, strict=True)]
+        except DeviceError:
+            raise
         except RuntimeError as error:
             raise BundleError(f"{self.detail.partition(',')[0]} cannot load `{graph}`: {error}") from error
         return OpenVinoSession(lambda: request(compiled))

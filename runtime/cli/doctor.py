@@ -137,7 +137,11 @@ def bundle_rows(diagnosis: Diagnosis) -> Iterable[list[str | Text]]:
             continue
         weights = bundle.weights if bundle.trained else "random weights"
         about = f"{bundle.backbone}, {weights}, {bundle.precision}, {bundle.bytes / 1e6:.0f} MB"
-        yield [name, Text("verified" if bundle.verified else "complete", "green"), Text(about + limits(bundle))]
+        yield [
+            name,
+            Text("verified" if bundle.verified else "complete", "green"),
+            Text.assemble(about + limits(bundle), "\n", ("auto: ", "dim"), bundle.tuned),
+        ]
     if not diagnosis.default_model_found:
         yield [
             Text(diagnosis.default_model),

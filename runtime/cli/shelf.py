@@ -8,8 +8,9 @@ from pathlib import Path
 
 from engine.manifest import MANIFEST, Manifest
 from runtime.bundle import open_bundle, read_manifest
-from runtime.errors import BundleError
+from runtime.errors import BundleError, DeviceError
 from runtime.home import SHIPPED, bundle_home
+from runtime.tuned import advice
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Shelved:
     scenes_only: bool = False  # the image half is not there: saved scenes can be asked, pictures cannot
     verified: bool = False
     fault: str = ""
+    tuned: str = ""  # what `auto` follows: what was measured here, or why nothing was
 
 
 def bundles(verify: bool) -> list[Shelved]:
@@ -58,7 +60,16 @@ def examine(folder: Path, verify: bool) -> Shelved:
         scenes_only=scenes_only,
         verified=verify,
         fault=fault_of(folder, manifest, scenes_only, verify),
+        tuned=tuned(manifest),
     )
+
+
+def tuned(manifest: Manifest) -> str:
+    """What was measured for a bundle on this machine; a bad threads setting is told with the machine."""
+    try:
+        return advice(manifest).reason
+    except DeviceError:
+        return ""
 
 
 def fault_of(folder: Path, manifest: Manifest, scenes_only: bool, verify: bool) -> str:
