@@ -47,7 +47,8 @@ def test_only_the_masked_graphs_inner_convolutions_are_quantised(int8_bundle: Pa
     for node in convolutions[quantise.STEM :]:
         scaled = makers[node.input[1]]
         assert weights[scaled.input[0]].data_type == onnx.TensorProto.INT8
-        assert weights and list(weights[scaled.input[1]].dims) == [weights[scaled.input[0]].dims[0]]
+        assert weights
+        assert list(weights[scaled.input[1]].dims) == [weights[scaled.input[0]].dims[0]]
         assert makers[makers[node.input[0]].input[0]].op_type == "QuantizeLinear"
     for graph in ("image", "text", "saliency"):
         assert "QuantizeLinear" not in ops(int8_bundle, graph)
