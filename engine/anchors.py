@@ -74,22 +74,46 @@ def choose(kinship: Kinship, live: NDArray[np.bool_], count: int) -> Indices:
     return chosen
 
 
-def estimate(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Estimate:
+def predict(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Floats:
     """Predict the embeddings of unknown maps from the known rows of `embeddings` `(K, D)`; known rows stay as they are."""
-    rows = np.flatnonzero(known)
-    towards = kinship.to(rows).astype(np.float64)  # (K, p)
-    inverse = np.linalg.inv(towards[rows] + JITTER * np.eye(len(rows)))
-    values = embeddings[rows].astype(np.float64)
-    # The mean is what the anchors share; weighed by the kernel, so that a cluster of like masks counts once.
-    share = inverse.sum(axis=0) / inverse.sum()
-    centred = values - share @ values
-    weights = inverse @ centred  # (p, D)
-    predicted = share @ values + towards @ weights
-    doubt = np.sqrt(np.maximum(1 + JITTER - np.einsum("kp,pq,kq->k", towards, inverse, towards, optimize=True), 0))
-    predicted[rows], doubt[rows] = values, 0
+    return _embeddings(known, embeddings, _fit(kinship, known, embeddings))
+
+
+def estimate(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Estimate:
+    """Predict, and tell how far off the predictions may be; this costs more than the prediction itself."""
+    fit = _fit(kinship, known, embeddings)
+    explained = ((fit.towards @ fit.inverse) * fit.towards).sum(axis=1)
+    doubt = np.sqrt(np.maximum(1 + JITTER - explained, 0))
+    doubt[known] = 0
     # Leaving out one at a time, in closed form: the error is weights / diagonal, the doubt then 1 / sqrt(diagonal).
-    residuals = weights / np.sqrt(np.diag(inverse))[:, None]
-    return Estimate(predicted.astype(np.float32), doubt.astype(np.float32), residuals.astype(np.float32))
+    residuals = fit.weights / np.sqrt(np.diag(fit.inverse))[:, None]
+    return Estimate(_embeddings(known, embeddings, fit), doubt.astype(np.float32), residuals.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A solved regression: kernel `(K, p)` towards the known maps, its inverse `(p, p)`, mean `(D,)`, weights `(p, D)`."""
+
+    towards: Floats
+    inverse: NDArray[np.floating]
+    mean: Floats
+    weights: Floats
+
+
+def _fit(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> _Fit:
+    rows = np.flatnonzero(known)
+    towards = kinship.to(rows)
+    inverse: NDArray[np.floating] = np.linalg.inv(towards[rows].astype(np.float64) + JITTER * np.eye(len(rows)))
+    # The mean is what the anchors share; weighed by the kernel, so that a cluster of like masks counts once.
+    mean = (inverse.sum(axis=0) / inverse.sum()) @ embeddings[rows]
+    weights = inverse @ (embeddings[rows] - mean)
+    return _Fit(towards, inverse, mean.astype(np.float32), weights.astype(np.float32))
+
+
+def _embeddings(known: NDArray[np.bool_], embeddings: Floats, fit: _Fit) -> Floats:
+    predicted = fit.towards @ fit.weights + fit.mean
+    predicted[known] = embeddings[known]
+    return predicted
 
 
 def squared_distances(a: Floats, b: Floats) -> Floats:

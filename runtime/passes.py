@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.anchors import Kinship, choose, estimate
+from engine.anchors import Kinship, choose, predict
 from engine.components import principal_maps
 from engine.frame import Frame
 from engine.manifest import Manifest, fingerprint
@@ -174,8 +174,8 @@ class SceneEncoder:
         """Make the scene of a picture whose passes are all back; maps that were not run are predicted from those that were."""
         embeddings = job.embeddings
         if self.effort.preset == "fast" and not job.known.all():
-            told = estimate(Kinship.of(job.maps, job.alive), job.known & job.alive, embeddings)
-            embeddings = np.where(job.alive[:, None], told.embeddings, embeddings)
+            told = predict(Kinship.of(job.maps, job.alive), job.known & job.alive, embeddings)
+            embeddings = np.where(job.alive[:, None], told, embeddings)
         return Scene(
             maps=job.maps,
             embeddings=embeddings,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.anchors import Kinship, estimate
+from engine.anchors import Kinship, predict
 from engine.masks import live
 from runtime.answers import Answerer
 from runtime.effort import Effort
@@ -81,7 +81,7 @@ class Refiner:
         embeddings[chosen] = self.encoder.masked_embeddings(pixels, scene.maps[chosen])
         known[chosen] = True
         alive = live(scene.maps)
-        told = estimate(kinship, known & alive, embeddings).embeddings
+        told = predict(kinship, known & alive, embeddings)
         return replace(
             scene, embeddings=np.where(alive[:, None], told, embeddings), known=known, passes=scene.passes + len(chosen)
         )

@@ -13,6 +13,7 @@ from engine.spec import Geometry
 from runtime import Localizer, Scene
 from runtime.passes import SceneEncoder
 from runtime.pictures import Pixels
+from runtime.scene import SCHEMA
 
 
 class Ticker(Protocol):
@@ -62,9 +63,9 @@ class Shelf:
 
 
 def shelf_name(localizer: Localizer) -> str:
-    """The model, and the precision of the passes where it is not the bundle's own."""
+    """The model, the form that scenes are saved in, and the precision of the passes where it is not the bundle's own."""
     differs = localizer.precision != localizer.manifest.precision
-    return localizer.fingerprint[:16] + (f"-{localizer.precision}" if differs else "")
+    return f"{localizer.fingerprint[:16]}-{SCHEMA}" + (f"-{localizer.precision}" if differs else "")
 
 
 def seen(pixels: Pixels, geometry: Geometry) -> Geometry:
