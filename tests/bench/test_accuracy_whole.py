@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench.accuracy.command import main, measure
 from bench.accuracy.encode import Shelf, seen
+from bench.accuracy.judge import spread
 from bench.accuracy.lab import Lab
 from bench.accuracy.options import SPLITS, Options, parse
 from bench.accuracy.saliency import maker
@@ -20,7 +21,6 @@ from bench.world.artwork import SEEN, UNSEEN, Sprites
 from bench.world.nouns import nouns
 from bench.world.write import write
 from engine.boxes import find_boxes
-from engine.saliency import normalise, to_picture
 from runtime import Localizer, Query
 from runtime.answers import Answerer
 
@@ -94,15 +94,17 @@ def test_encoded_pictures_are_kept(pictures: Path, tiny_bundle: Path, tmp_path: 
 def test_sheets_say_what_the_localizer_says(pictures: Path, cache: Path, tiny_bundle: Path) -> None:
     """The numpy way through a sheet gives the boxes that users get, whatever the switches."""
     lab = Lab(Options(str(tiny_bundle), "default", pictures), cache, quiet)
-    for number, changes in enumerate(({}, {"combine": "masks", "contrast": 0.7, "temperature": 0.2}, {"geometry": "crop"})):
+    for number, changes in enumerate(
+        ({}, {"combine": "masks", "contrast": 0.7, "temperature": 0.2}, {"geometry": "crop", "outline": "grid"})
+    ):
         spec = lab.spec.replace(**changes)
         pixels = lab.examples("wide")[0].pixels
         sheet = lab.sheets("wide", spec.geometry)[0]
         localizer = Localizer(tiny_bundle, device="cpu", spec=spec, threads=2)
         scene = localizer.encode(pixels)
-        for noun, plane in zip(sheet.asked, maker(spec, lab.logit_scale)(sheet, sheet.asked), strict=True):
+        planes = spread(sheet, maker(spec, lab.logit_scale)(sheet, sheet.asked), spec)
+        for noun, mine in zip(sheet.asked, planes, strict=True):
             answer = localizer.locate(scene, nouns()[noun])
-            mine = to_picture(normalise(plane.reshape(sheet.grid_hw)), sheet.frame, spec.resize)
             np.testing.assert_allclose(mine, answer.saliency, atol=2e-4, err_msg=str(number))
             np.testing.assert_allclose(find_boxes(mine, spec).xyxy, answer.xyxy, atol=1)
             assert sheet.similarity[noun] == pytest.approx(answer.similarity, abs=1e-5)

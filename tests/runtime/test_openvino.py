@@ -191,8 +191,9 @@ def test_a_whole_answer(tiny_bundle: Path, tiny_localizer: Localizer, cat_scene:
 def test_only_masked_passes_leave_float32(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenVinoBackend, "__init__", pretend)
     localizer = Localizer(tiny_bundle, device="openvino", precision="bf16")
-    sessions: list[Any] = [localizer.encoder.image, localizer.encoder.masked, localizer.text.session, localizer.answerer.session]
-    assert [session.precision for session in sessions] == ["fp32", "bf16", "fp32", "fp32"]
+    half = localizer.encoder.sessions
+    sessions: list[Any] = [half["image"], half["masked"], half["instant"], localizer.text.session, localizer.answerer.session]
+    assert [session.precision for session in sessions] == ["fp32", "bf16", "fp32", "fp32", "fp32"]
     assert (localizer.precision, localizer.info["precision"], localizer.encoder.precision) == ("bf16", "bf16", "bf16")
 
 
