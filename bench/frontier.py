@@ -154,17 +154,28 @@ def plot(found: Sequence[Figures], file: Path) -> None:
     for axis, name, title in zip(axes, ("agreement", "gt_known"), ("box agreement with exact", "GT-known"), strict=True):
         for one in found:
             value, low, high = getattr(one, name)
-            kind = "o" if "question" in one.name or "default" in one.name or "auto" in one.name else "s"
-            shade = "tab:orange" if one.name == "instant" else "tab:green" if one.name.startswith("exact") else "tab:blue"
-            axis.errorbar(one.passes, value, [[max(0, value - low)], [max(0, high - value)]], fmt=kind, color=shade, capsize=2)
-            axis.annotate(one.name, (one.passes, value), fontsize=6, xytext=(4, -8), textcoords="offset points")
+            shade, mark, label = look(one.name)
+            reach = [[max(0, value - low)], [max(0, high - value)]]
+            named = label not in axis.get_legend_handles_labels()[1]
+            axis.errorbar(one.passes, value, reach, fmt=mark, color=shade, capsize=2, label=label if named else None)
         axis.set_xscale("log", base=2)
         axis.set_xlabel("passes per picture and question")
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=7, loc="lower right")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     plt.close(figure)
+
+
+def look(name: str) -> tuple[str, str, str]:
+    """Colour, mark and legend of a way in the plot."""
+    if name == "instant":
+        return "tab:orange", "D", "instant"
+    if name.startswith("exact"):
+        return "tab:green", "s", "exact, in every precision"
+    spent = name in ("fast (default)", "fast, auto") or name.endswith("for the question")
+    return ("tab:blue", "o", "fast, refined for the question") if spent else ("tab:grey", "^", "fast, before any question")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
