@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from runtime.backends.protocol import Arrays, Backend, Session
+from runtime.backends.protocol import Arrays, Backend, Outputs, Pending, Session
 
 
 class LazySession:
@@ -19,9 +16,17 @@ class LazySession:
         self.lock = threading.Lock()
         self.opened: Session | None = None
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+    def run(self, inputs: Arrays) -> Outputs:
         """Run the graph, loading it if need be."""
         return self.open().run(inputs)
+
+    def start(self, inputs: Arrays) -> Pending:
+        """Begin a run, loading the graph if need be."""
+        return self.open().start(inputs)
+
+    def hold(self, inputs: Arrays) -> Session:
+        """Hold inputs where the graph runs, loading it if need be."""
+        return self.open().hold(inputs)
 
     def open(self) -> Session:
         """Load the graph, or give the one that is loaded."""

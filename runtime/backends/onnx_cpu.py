@@ -8,17 +8,15 @@ import importlib.metadata
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from runtime.backends.protocol import Arrays
+from runtime.backends.plain import PlainSession
+from runtime.backends.protocol import Arrays, Outputs
 from runtime.errors import BundleError, DeviceError
 
 PROVIDER = "CPUExecutionProvider"
 WHEELS = ("onnxruntime", "onnxruntime-gpu")
 
 
-class OnnxSession:
+class OnnxSession(PlainSession):
     """One ONNX graph in ONNX Runtime."""
 
     def __init__(self, ort: ModuleType, graph: Path, threads: int) -> None:
@@ -36,7 +34,7 @@ class OnnxSession:
             raise DeviceError(f"asked for `cpu`, but ONNX Runtime chose {self.session.get_providers()}")
         self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+    def run(self, inputs: Arrays) -> Outputs:
         """Run the graph once."""
         return dict(zip(self.outputs, self.session.run(self.outputs, dict(inputs)), strict=True))
 

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.protocol import Arrays
+from runtime.backends.plain import PlainSession
+from runtime.backends.protocol import Arrays, Outputs
 from runtime.errors import BundleError, DeviceError
 from runtime.home import bundle_home
 
 DEVICE = "CPU"
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 CACHE = ".openvino"  # in the folder of bundles: compiled graphs, which open about four times faster
-Request = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[np.float32]]]
+Request = Callable[[dict[str, NDArray[Any]]], Outputs]
 
 
-class OpenVinoSession:
+class OpenVinoSession(PlainSession):
     """One graph in OpenVINO. Threads that come at once get a request each; finished ones are used again."""
 
     def __init__(self, make: Callable[[], Request]) -> None:
@@ -34,7 +35,7 @@ class OpenVinoSession:
         self.idle: list[Request] = [make()]
         self.lock = threading.Lock()
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+    def run(self, inputs: Arrays) -> Outputs:
         """Run the graph once; the inputs are read where they lie, the outputs are fresh arrays."""
         with self.lock:
             request = self.idle.pop() if self.idle else None
@@ -125,7 +126,7 @@ def request(compiled: list[Any]) -> Request:
         last.set_input_tensor(head.get_output_tensor(0))
     names = [output.any_name for output in compiled[-1].outputs]
 
-    def run(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    def run(inputs: dict[str, NDArray[Any]]) -> Outputs:
         for head in heads:
             head.infer(inputs, share_inputs=True, share_outputs=True)
         last.infer(None if heads else inputs, share_inputs=True, share_outputs=True)
