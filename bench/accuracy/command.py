@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 from bench.accuracy.encode import Ticker
 from bench.accuracy.lab import Lab
@@ -39,7 +40,9 @@ def measure(options: Options, console: Console) -> Results:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="vlscore-accuracy-") as temporary:
         lab = Lab(options, options.cache or Path(temporary), bar)
-        results = run(lab, lambda step: console.print(f"[dim]{step}[/]"))
+        # A search is thousands of tiny matrix products, which several threads only make slower.
+        with threadpool_limits(1, user_api="blas"):
+            results = run(lab, lambda step: console.print(f"[dim]{step}[/]"))
         files = drawn(lab, results) if options.plots else []
     results.seconds["encode"] = lab.seconds
     results.seconds["all"] = time.perf_counter() - started

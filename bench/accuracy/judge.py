@@ -13,7 +13,7 @@ from bench.accuracy.saliency import Maker
 from bench.accuracy.sheets import Sheet
 from engine.boxes import find_boxes
 from engine.metrics import iou
-from engine.outline import Outline, follow
+from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from runtime.scene import Floats
@@ -102,5 +102,5 @@ def pixel_row(plane: Floats, mask: NDArray[np.bool_], thresholds: Sequence[float
 def spread(sheet: Sheet, saliency: Floats, spec: Spec) -> list[Floats]:
     """Saliency (Q, n) as normalised maps (H, W) in the picture's pixels."""
     grids = saliency.reshape(-1, *sheet.grid_hw)
-    outline = Outline(sheet.guide, sheet.grid_hw) if spec.outline == "picture" and sheet.guide is not None else None
+    outline = sheet.outline if spec.outline == "picture" else None
     return [to_picture(follow(normalise(grid), outline), sheet.frame, spec.resize) for grid in grids]

@@ -11,6 +11,7 @@ from bench.world.nouns import number
 from bench.world.splits import Example
 from engine.frame import Frame
 from engine.masks import live
+from engine.outline import Outline
 from runtime.scene import Floats, Scene
 
 EPS = 1e-7  # of the masks, as in the bundle's graphs
@@ -48,7 +49,7 @@ class Sheet:
     truths: tuple[Truth, ...]
     absent: tuple[int, ...]
     grid_hw: tuple[int, int]
-    guide: NDArray[np.uint8] | None = None  # the picture small, for outlines
+    outline: Outline | None = None  # of the picture, gathered once for every spec to come
 
     @property
     def asked(self) -> list[int]:
@@ -72,7 +73,7 @@ def make_sheet(place: int, example: Example, scene: Scene, texts: Texts) -> Shee
         truths=truths(example),
         absent=tuple(number(noun) for noun in example.absent),
         grid_hw=(height, width),
-        guide=scene.guide,
+        outline=None if scene.guide is None else Outline(scene.guide, (height, width)),
     )
 
 
