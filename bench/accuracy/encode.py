@@ -63,9 +63,10 @@ class Shelf:
 
 
 def shelf_name(localizer: Localizer) -> str:
-    """The model, the form that scenes are saved in, and the precision of the passes where it is not the bundle's own."""
-    differs = localizer.precision != localizer.manifest.precision
-    return f"{localizer.fingerprint[:16]}-{SCHEMA}" + (f"-{localizer.precision}" if differs else "")
+    """The model, the form that scenes are saved in, and the preset and precision where they are not the usual ones."""
+    preset, precision = localizer.effort.preset, localizer.precision
+    unusual = [*([] if preset == "exact" else [preset]), *([] if precision == localizer.manifest.precision else [precision])]
+    return "-".join([localizer.fingerprint[:16], str(SCHEMA), *unusual])
 
 
 def seen(pixels: Pixels, geometry: Geometry) -> Geometry:

@@ -10,6 +10,7 @@ from pathlib import Path
 import bench.world
 from bench.world.splits import RECIPES
 from engine.spec import PRESETS
+from runtime.effort import Preset
 
 PICTURES = Path(bench.world.__file__).parent / "pictures"
 SPLITS = tuple(name for name in RECIPES if name != "train")
@@ -31,6 +32,7 @@ class Options:
     json: Path | None = None
     plots: Path | None = None
     device: str = "auto"
+    preset: Preset = "exact"
     threads: int | None = None
 
 
@@ -52,6 +54,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--plots", type=Path, help="draw the figures and a gallery into this folder")
     parser.add_argument("--device", default="auto", help="where to encode")
+    parser.add_argument("--preset", choices=("exact", "instant"), default="exact", help="how pictures are encoded")
     parser.add_argument("--threads", type=positive, help="cores to encode on")
     return Options(**vars(parser.parse_args(arguments)))
 

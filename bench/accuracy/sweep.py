@@ -10,7 +10,7 @@ from bench.accuracy.trials import Trial, Trials
 from engine.spec import PAPER, Spec
 
 # In the spec's own unit: multiples of 1 / logit scale.
-TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 4.0, 8.0)
 SWITCHES: dict[str, tuple[object, ...]] = {
     "temperature": TEMPERATURES,
     "contrast": (0.0, 0.5, 0.75, 1.0, 1.25),
