@@ -120,6 +120,7 @@ class Manifest:
     parity: dict[str, object]
     inputs_hash: str
     created: str
+    presence: float = 0.0  # the margin over the base that tells present from absent; 0 where it was not measured
 
     def __post_init__(self) -> None:
         """Check that the fields agree with each other; raises `ManifestError`."""
@@ -198,6 +199,8 @@ def _check_counts(manifest: Manifest) -> None:
         "text.context": manifest.text.context,
         "text.batch": manifest.text.batch,
     }
+    if manifest.presence < 0:
+        raise ManifestError(f"`manifest.presence` must be 0 or above, found {manifest.presence}")
     for name, count in counts.items():
         if count <= 0:
             raise ManifestError(f"`manifest.{name}` must be above 0, found {count}")

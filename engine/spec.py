@@ -17,6 +17,7 @@ Edge = Literal["clamp", "mirror"]
 Outlines = Literal["grid", "picture"]
 Connectivity = Literal[4, 8]
 Order = Literal["raster", "score"]
+Presence = Literal["any", "margin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Spec:
     connectivity: Connectivity = 4
     min_area: float = 1e-3  # fraction of the picture, compared strictly
     order: Order = "score"
+    # When a query counts as present: when any map beats the base, or when the best one does by the margin that was
+    # measured for the model (a model without such a measurement falls back to any).
+    presence: Presence = "margin"
 
     def __post_init__(self) -> None:
         """Check every field; raises `ValueError` naming the field, its value and what is allowed."""
@@ -108,6 +112,7 @@ PAPER = Spec(
     connectivity=4,
     min_area=1e-3,
     order="raster",
+    presence="any",
 )
 
 PRESETS = {spec.name: spec for spec in (DEFAULT, PAPER)}

@@ -170,6 +170,7 @@ def make_manifest(
         parity={},
         inputs_hash="",
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        presence=backbone.presence,
     )
 
 

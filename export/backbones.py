@@ -31,6 +31,7 @@ class Backbone:
     name: str
     config: Config
     explicit_activation: bool  # the configuration itself says which GELU; open_clip's plain names do not
+    presence: float = 0.0  # the margin that tells present from absent, where it was measured
 
     @property
     def family(self) -> Literal["resnet", "vit"]:
@@ -64,7 +65,10 @@ def own_names() -> list[str]:
 
 
 def from_file(path: Path) -> Backbone:
-    """Read a model configuration in open_clip's JSON form (with or without the `model_cfg` wrapper)."""
+    """Read a model configuration in open_clip's JSON form (with or without the `model_cfg` wrapper).
+
+    Beside `model_cfg` it may give `presence`, the margin over the base that `python -m bench.accuracy` measured.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -76,7 +80,10 @@ def from_file(path: Path) -> Backbone:
     if missing:
         raise BackboneError(f"backbone configuration `{path}` lacks {', '.join(missing)}; it must be an open_clip model config")
     check(path.stem, config)
-    return Backbone(path.stem, config, True)
+    presence = content.get("presence", 0.0)
+    if isinstance(presence, bool) or not isinstance(presence, int | float) or not 0 <= presence < 2:
+        raise BackboneError(f"backbone configuration `{path}`: `presence` must be a margin from 0 to 2, found {presence!r}")
+    return Backbone(path.stem, config, True, float(presence))
 
 
 def check(name: str, config: Mapping[str, Any]) -> None:

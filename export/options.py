@@ -57,6 +57,7 @@ def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
     """Hash of all that a bundle follows from: configuration, weights, options, our own code and the libraries."""
     parts: dict[str, object] = {
         "config": backbone.config,
+        "presence": backbone.presence,
         "weights": source_key(source, options.seed),
         "quick_gelu": source.quick_gelu,
         "options": {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.anchors import Kinship, estimate
-from engine.boxes import find_boxes
+from engine.boxes import Boxes, find_boxes
 from engine.manifest import Manifest
 from engine.masks import live
 from engine.outline import Outline, follow
@@ -27,6 +27,7 @@ class Answerer:
 
     def __init__(self, manifest: Manifest, saliency: Session, spec: Spec) -> None:
         self.session, self.spec = saliency, spec
+        self.least = manifest.presence if spec.presence == "margin" else 0.0
         self.rows = manifest.graphs["saliency"].inputs["texts"][1][0]
         self.switches = {
             "temperature": np.float32(spec.tau(manifest.logit_scale)),
@@ -67,19 +68,20 @@ class Answerer:
     def one(self, scene: Scene, query: Query, text: Floats, found: tuple[Floats, Floats]) -> Localization:
         """Cut the boxes of one query out of its saliency; `found` is its scores `(K,)` and that map in [0, 1]."""
         scores, grid = found
-        kept = int((scores > 0).sum())
-        boxes = find_boxes(to_picture(grid, scene.frame, self.spec.resize), self.spec)
+        margin = float(scores.max())
+        present = margin > self.least  # without a measured margin: any map above the base
+        boxes = find_boxes(to_picture(grid, scene.frame, self.spec.resize), self.spec) if present else Boxes.none()
         return Localization(
             query=query.label,
             xyxy=boxes.xyxy,
             scores=boxes.scores,
-            present=kept > 0,
+            present=present,
             map=grid,
             frame=scene.frame,
             spec=self.spec,
-            kept=kept,
+            kept=int((scores > 0).sum()),
             maps=len(scores),
-            margin=float(scores.max()),
+            margin=margin,
             similarity=float(scene.embedding @ text),
             preset=scene.preset,
             passes=scene.passes,

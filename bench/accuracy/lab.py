@@ -32,9 +32,7 @@ class Lab:
         bundle = find_bundle(options.model)
         self.masks = read_manifest(bundle).masks
         self.spec = self.fitted(preset(options.spec))
-        self.localizer = Localizer(
-            bundle, device=options.device, preset=options.preset, spec=self.spec, threads=options.threads
-        )
+        self.localizer = Localizer(bundle, device=options.device, preset=options.preset, spec=self.spec, threads=options.threads)
         self.shelf = Shelf(self.localizer, folder)
         self.logit_scale = self.localizer.manifest.logit_scale
         self.classes = ask_nouns(self.localizer, WORLD)

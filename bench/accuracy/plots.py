@@ -61,8 +61,11 @@ def roc(presence: Presence, file: Path) -> Path:
     for name, curve in sorted(presence.curves.items(), key=lambda item: -item[1].area.value):
         label = f"{name} ({100 * curve.area.value:.1f})"
         axes.plot(100 * curve.false, 100 * curve.true, label=label, linewidth=1.2)
-    said = (100 * presence.false_alarms.value, 100 * presence.present.value)
-    axes.plot(*said, "k+", markersize=10, label="the method's own rule")
+    for rule, mark, words in (
+        (presence.any_map, "k+", "any map above the base"),
+        (presence.by_margin, "kx", "margin chosen on `val`"),
+    ):
+        axes.plot(100 * rule.false_alarms.value, 100 * rule.present.value, mark, markersize=10, label=words)
     axes.plot([0, 100], [0, 100], color="0.8", zorder=0)
     return _save(axes, file)
 

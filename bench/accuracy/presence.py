@@ -34,26 +34,43 @@ class Curve:
     area: Estimate
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Presence:
-    """Curves by signal, and how often the method itself says `present` of what is there and of what is not."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How often a margin over the base says `present` of what is there, and of what is not."""
 
-    curves: dict[str, Curve]
+    margin: float
     present: Estimate
     false_alarms: Estimate
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values; each curve thinned to at most 101 points."""
+        """Plain values."""
         return {
+            "margin": self.margin,
             "present": self.present.to_list(),
             "false_alarms": self.false_alarms.to_list(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """Curves by signal, and the two rules: any map above the base (as published), and a margin."""
+
+    curves: dict[str, Curve]
+    any_map: Rule
+    by_margin: Rule
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values; each curve thinned to at most 101 points."""
+        return {
+            "any": self.any_map.to_dict(),
+            "margin": self.by_margin.to_dict(),
             "auc": {name: curve.area.to_list() for name, curve in self.curves.items()},
             "roc": {name: thinned(curve) for name, curve in self.curves.items()},
         }
 
 
-def study(sheets: Sequence[Sheet], make: Maker) -> Presence:
-    """Ask every picture for what it shows and for what it is known not to show."""
+def study(sheets: Sequence[Sheet], make: Maker, margin: float) -> Presence:
+    """Ask every picture for what it shows and for what it is known not to show; `margin` was chosen elsewhere."""
     rows: dict[str, list[float]] = {name: [] for name in TITLES}
     there, pictures = [], []
     for sheet in sheets:
@@ -62,10 +79,27 @@ def study(sheets: Sequence[Sheet], make: Maker) -> Presence:
             rows[name] += [float(value) for value in values]
         there += [True] * len(sheet.asked) + [False] * len(sheet.absent)
         pictures += [sheet.picture] * len(nouns)
-    truth, places, said = np.array(there), np.array(pictures), np.array(rows["margin"]) > 0
+    truth, places, best = np.array(there), np.array(pictures), np.array(rows["margin"])
     curves = {name: roc(np.array(values), truth, places) for name, values in rows.items()}
-    right, wrong = said[truth], said[~truth]
-    return Presence(curves, wilson(int(right.sum()), len(right)), wilson(int(wrong.sum()), len(wrong)))
+    return Presence(curves, rule(best[truth], best[~truth], 0.0), rule(best[truth], best[~truth], margin))
+
+
+def rule(own: Ratios, strange: Ratios, margin: float) -> Rule:
+    """What a margin says of things that are there, and of things that are not, by their best maps (n,) and (m,)."""
+    right, wrong = own > margin, strange > margin
+    return Rule(margin, wilson(int(right.sum()), len(right)), wilson(int(wrong.sum()), len(wrong)))
+
+
+def best_margin(sheets: Sequence[Sheet]) -> float:
+    """The margin, to a hundredth, that is right most often of what is there and of what is not, both weighing the same."""
+    own = np.array([sheet.scores[noun].max() for sheet in sheets for noun in sheet.asked])
+    strange = np.array([sheet.scores[noun].max() for sheet in sheets for noun in sheet.absent])
+    if not len(own) or not len(strange):
+        return 0.0
+    margins = np.arange(0, 100) / 100
+    right = [(own > margin).mean() - (strange > margin).mean() for margin in margins]
+    top = margins[np.isclose(right, max(right))]
+    return float(round(top[len(top) // 2], 2))  # the middle of equally good ones
 
 
 def signals(sheet: Sheet, nouns: Sequence[int], make: Maker) -> dict[str, NDArray[np.floating]]:

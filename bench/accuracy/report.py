@@ -133,7 +133,8 @@ def presence_table(presence: Presence) -> Table:
     table.add_column("", no_wrap=True)
     for name, curve in presence.curves.items():
         table.add_row(name, percent(curve.area), f"[dim]{SIGNALS[name]}[/]")
-    table.add_section()
-    table.add_row("says `present`", percent(presence.present), "[dim]of what is there (any map above the base)[/]")
-    table.add_row("", percent(presence.false_alarms), "[dim]of what is not there[/]")
+    for rule, words in ((presence.any_map, "any map above the base"), (presence.by_margin, "best map above it by {:.2f}")):
+        table.add_section()
+        table.add_row("says `present`", percent(rule.present), f"[dim]of what is there ({words.format(rule.margin)})[/]")
+        table.add_row("", percent(rule.false_alarms), "[dim]of what is not there[/]")
     return table

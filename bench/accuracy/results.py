@@ -43,6 +43,7 @@ class Results:
     geometries: list[Line] = field(default_factory=list)
     wordings: list[Wording] = field(default_factory=list)
     variants: list[Worth] = field(default_factory=list)
+    margin: float | None = None  # over the base; chosen on `val`
     presence: Presence | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -58,6 +59,7 @@ class Results:
                 {"templates": one.templates, **trial_dict(one.trial), "lead": one.lead.to_list()} for one in self.wordings
             ],
             "variants": [worth_dict(worth) for worth in self.variants],
+            "margin": self.margin,
             "presence": self.presence.to_dict() if self.presence else None,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
         }

@@ -44,7 +44,8 @@ def run(lab: Lab, say: Say) -> Results:
         results.geometries = [report(lab, results, WIDE, spec) for spec in placed]
     if ABSENT in options.splits:
         say("absent: what tells present from absent")
-        results.presence = presence.study(lab.sheets(ABSENT, specs[-1].geometry), maker(specs[-1], lab.logit_scale))
+        margin = lab.localizer.manifest.presence if results.margin is None else results.margin
+        results.presence = presence.study(lab.sheets(ABSENT, specs[-1].geometry), maker(specs[-1], lab.logit_scale), margin)
     results.about["passes"] = lab.shelf.passes
     return results
 
@@ -83,6 +84,7 @@ def choose(lab: Lab, results: Results, say: Say) -> None:
         best = max(warm, key=lambda trial: trial.merit)
         spec = best.spec.replace(name="best paper")
         paper = replace(best, spec=spec)
+    results.margin = presence.best_margin(sheets)
     results.search = replace(found, paper=paper, paper_thresholds=tuple(curve), paper_temperatures=tuple(warm))
     with clock(results, "search"):
         pixels = judge_pixels(sheets, maker(found.best.spec, lab.logit_scale), found.best.spec, THRESHOLDS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bench.accuracy.figures import box_figures, measure
 from bench.accuracy.judge import judge, judge_pixels, overlaps, pixel_row
-from bench.accuracy.presence import roc, study
+from bench.accuracy.presence import best_margin, roc, rule, study
 from bench.accuracy.saliency import maker
 from bench.accuracy.sheets import Sheet, truths
 from bench.accuracy.zeroshot import holds_any, ranks
@@ -122,12 +124,25 @@ def test_roc_of_a_signal_that_tells_all_nothing_and_half() -> None:
 
 
 def test_presence_by_the_method_itself() -> None:
-    found = study([two_halves(0), two_halves(1)], maker(SHARP, 1.0))
-    assert (found.present.value, found.false_alarms.value) == (1.0, 0.0)
+    found = study([two_halves(0), two_halves(1)], maker(SHARP, 1.0), 0.99)
+    assert (found.any_map.present.value, found.any_map.false_alarms.value) == (1.0, 0.0)
+    assert (found.by_margin.present.value, found.by_margin.false_alarms.value) == (0.0, 0.0)
     assert found.curves["margin"].area.value == 1.0
     plain = found.to_dict()
     assert plain["auc"]["margin"][0] == 1.0
     assert plain["roc"]["margin"][0] == [0.0, 1.0]
+
+
+def test_a_margin_is_passed_or_not() -> None:
+    found = rule(np.array([0.1, 0.3, 0.5, 0.7]), np.array([0.0, 0.2, 0.3]), 0.3)
+    assert (found.present.value, found.false_alarms.value) == (0.5, 0.0)
+
+
+def test_the_best_margin_parts_present_from_absent() -> None:
+    there, strange = dataclasses.replace(two_halves(0), scores=np.full((212, 4), 0.4, np.float32)), two_halves(1)
+    strange = dataclasses.replace(strange, truths=(), absent=(NEITHER,), scores=np.full((212, 4), 0.2, np.float32))
+    assert best_margin([there, strange]) == pytest.approx(0.3, abs=0.011)
+    assert best_margin([dataclasses.replace(there, absent=())]) == 0.0
 
 
 def test_a_query_above_no_map_gives_no_saliency() -> None:

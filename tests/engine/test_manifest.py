@@ -68,7 +68,7 @@ def test_round_trip_through_json() -> None:
     assert manifest.graphs["masked"].inputs["x"] == ("float32", (8, 7, 7))
     assert manifest.logit_scale == 100.0
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
-    assert manifest.to_dict() == sample()
+    assert manifest.to_dict() == {**sample(), "presence": 0.0}
 
 
 def test_input_is_not_changed() -> None:
@@ -164,3 +164,12 @@ def test_fingerprint_follows_the_image_half(path: str, value: object) -> None:
 )
 def test_fingerprint_ignores_the_rest(path: str, value: object) -> None:
     assert fingerprint(Manifest.from_dict(changed(path, value))) == fingerprint(Manifest.from_dict(sample()))
+
+
+def test_a_margin_is_kept_and_an_older_manifest_has_none() -> None:
+    data = sample()
+    assert Manifest.from_dict(data).presence == 0.0
+    again = Manifest.from_dict({**data, "presence": 0.2})
+    assert Manifest.from_dict(again.to_dict()).presence == 0.2
+    with pytest.raises(ManifestError, match=r"manifest\.presence"):
+        Manifest.from_dict({**data, "presence": -0.2})

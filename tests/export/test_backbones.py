@@ -133,6 +133,22 @@ def test_broken_configuration_files(tmp_path: Path, content: str, message: str) 
         find_backbone(str(path))
 
 
+def test_a_configuration_may_bring_a_measured_margin(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"model_cfg": TINY_RN, "presence": 0.25}))
+    assert find_backbone(str(path)).presence == 0.25
+    path.write_text(json.dumps({"model_cfg": TINY_RN}))
+    assert find_backbone(str(path)).presence == 0.0
+
+
+@pytest.mark.parametrize("margin", [-0.1, 2, "much", True, None])
+def test_a_margin_that_no_cosine_reaches_is_refused(tmp_path: Path, margin: object) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"model_cfg": TINY_RN, "presence": margin}))
+    with pytest.raises(BackboneError, match="`presence` must be a margin"):
+        find_backbone(str(path))
+
+
 def test_missing_configuration_file(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="does not exist"):
         find_backbone(str(tmp_path / "absent.json"))

@@ -79,5 +79,5 @@ def found_query(text: str):  # noqa: ANN201
 
 
 def oracle_spec(spec: Spec) -> oracle.OracleSpec:
-    """The same switches for the oracle."""
-    return oracle.OracleSpec(**spec.to_dict())
+    """The same switches for the oracle; it knows no margin, and these models have none measured."""
+    return oracle.OracleSpec(**{name: value for name, value in spec.to_dict().items() if name != "presence"})

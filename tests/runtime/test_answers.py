@@ -128,6 +128,32 @@ def test_one_map_above_the_base_is_the_answer(tiny_localizer: Localizer, cat_sce
         np.testing.assert_allclose(found.map, normalise(cat_scene.maps[chosen]), atol=1e-5)
 
 
+def with_margin(localizer: Localizer, margin: float, **switches: object) -> Answerer:
+    """The same graph with a margin measured for the model."""
+    manifest = dataclasses.replace(localizer.manifest, presence=margin)
+    return Answerer(manifest, localizer.answerer.session, localizer.spec.replace(**switches))
+
+
+def test_below_the_measured_margin_a_thing_is_absent_and_has_no_box(
+    tiny_localizer: Localizer, cat_scene: Scene, found: Localization
+) -> None:
+    query = [Query(("a cat",))]
+    texts = tiny_localizer.text.embed(query)
+    for margin, present in ((found.margin * 0.99, True), (found.margin * 1.01, False)):
+        answer = with_margin(tiny_localizer, margin).answer(cat_scene, query, texts)[0]
+        assert answer.present is present
+        assert len(answer) == (len(found) if present else 0)
+        np.testing.assert_array_equal(answer.map, found.map)  # what the maps say can still be looked at
+        assert (answer.kept, answer.margin) == (found.kept, found.margin)
+
+
+def test_the_published_rule_knows_no_margin(tiny_localizer: Localizer, cat_scene: Scene, found: Localization) -> None:
+    texts = tiny_localizer.text.embed([Query(("a cat",))])
+    answer = with_margin(tiny_localizer, 1.9, presence="any").answer(cat_scene, [Query(("a cat",))], texts)[0]
+    assert answer.present
+    np.testing.assert_array_equal(answer.xyxy, found.xyxy)
+
+
 def test_constant_saliency_is_present_without_boxes(tiny_localizer: Localizer, cat_scene: Scene) -> None:
     flat = dataclasses.replace(cat_scene, maps=np.ones_like(cat_scene.maps))
     found = tiny_localizer.locate(flat, "a cat")
