@@ -1,8 +1,7 @@
-"""The two models: open_clip's own CLIP class under the configurations beside this file."""
+"""The two models: open_clip's own CLIP class under the configurations that their bundles are built from."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import cast
@@ -14,19 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.func import functional_call
 
+from export.backbones import OWN, from_file
+
 MODELS = ("demo-rn", "demo-vit")
-
-
-def config_file(name: str) -> Path:
-    """The open_clip configuration of a model; open_clip.add_model_config takes it as it is."""
-    if name not in MODELS:
-        raise ValueError(f"model `{name}` is unknown: choose one of {', '.join(MODELS)}")
-    return Path(__file__).with_name(f"{name}.json")
 
 
 def build(name: str) -> CLIP:
     """A model with fresh weights."""
-    return CLIP(**json.loads(config_file(name).read_text(encoding="utf-8")))
+    if name not in MODELS:
+        raise ValueError(f"model `{name}` is unknown: choose one of {', '.join(MODELS)}")
+    return CLIP(**from_file(OWN / f"{name}.json").config)
 
 
 def side(model: CLIP) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from bench.training.loss import contrastive, one_way
 from bench.training.models import (
     MODELS,
     build,
-    config_file,
     embed_pictures,
     embed_tokens,
     load_weights,
@@ -22,6 +22,7 @@ from bench.training.models import (
     side,
 )
 from bench.world.nouns import nouns
+from export.backbones import OWN, from_file
 
 
 def test_agreement() -> None:
@@ -97,7 +98,9 @@ def test_open_clip_reads_config_and_weights(name: str, tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     model = build(name).eval()
     save_weights(model.state_dict(), taught_tokens(), weights)
-    open_clip.add_model_config(config_file(name))
+    config = tmp_path / f"{name}.json"
+    config.write_text(json.dumps(from_file(OWN / config.name).config))
+    open_clip.add_model_config(config)
     created = open_clip.create_model(name, pretrained=str(weights)).eval()
     pixels = torch.rand(1, 3, side(model), side(model))
     with torch.no_grad():
