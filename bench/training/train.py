@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, required=True)
     parser.add_argument("--sprites", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and plot")
-    parser.add_argument("--pictures", type=int, default=420_000, help="how many to train on; the schedule is laid over them")
+    parser.add_argument("--pictures", type=int, default=520_000, help="how many to train on; the schedule is laid over them")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.05)
