@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from engine import boxes
 from engine.boxes import Boxes, find_boxes
-from engine.spec import DEFAULT, PAPER, Connectivity
+from engine.spec import DEFAULT, PAPER, Connectivity, Order
 
 ANY_AREA = PAPER.replace(min_area=0)
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=15)
@@ -175,3 +176,15 @@ def test_bad_shapes_are_told() -> None:
 
 def test_none_is_empty() -> None:
     assert len(Boxes.none()) == 0
+
+
+@pytest.mark.parametrize("order", ["score", "raster"])
+def test_many_parts_are_the_same_however_they_are_counted(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+    spec = DEFAULT.replace(threshold=0.7, min_area=0, order=order)
+    walked = find_boxes(noise, spec)
+    monkeypatch.setattr(boxes, "MANY", 10**9)
+    looked = find_boxes(noise, spec)
+    assert len(walked) > 500
+    np.testing.assert_array_equal(walked.xyxy, looked.xyxy)
+    np.testing.assert_allclose(walked.scores, looked.scores, rtol=1e-6)
