@@ -52,7 +52,7 @@ class Faith:
 
 def wanted(model: Any, examples: Sequence[Example], spec: str, batch: int) -> list[way.OraclePicture]:  # noqa: ANN401
     """The oracle's answer about the first thing of every picture: it runs all passes again for every question."""
-    settings = way.OracleSpec(**preset(spec).to_dict())
+    settings = way.OracleSpec(**{name: value for name, value in preset(spec).to_dict().items() if name != "presence"})
     found = []
     for example in track(examples, "oracle", transient=True):
         with torch.no_grad():
@@ -63,7 +63,7 @@ def wanted(model: Any, examples: Sequence[Example], spec: str, batch: int) -> li
 
 def compare(folder: str, examples: Sequence[Example], theirs: list[way.OraclePicture], spec: str) -> Faith:
     """Ask a bundle the same and count what differs."""
-    localizer = Localizer(folder, device="cpu", spec=spec)
+    localizer = Localizer(folder, device="cpu", spec=preset(spec).replace(presence="any"))  # the oracle knows no margin
     flips, compared, same = 0, 0, 0
     errors, changes, overlaps, agreements = [0.0], [], [1.0], []
     for example, oracle in zip(track(examples, folder, transient=True), theirs, strict=True):

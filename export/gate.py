@@ -66,7 +66,9 @@ class Tolerance:
 
 TOLERANCES = {
     "fp32": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1e-5, saliency_error=1e-3, box_agreement=0.99),
-    "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=5e-3, saliency_error=5e-2, box_agreement=0.90),
+    # Scores that may move by a third of the temperature move the weights, and with them single cells, by a tenth or more; what
+    # is asked for shows in the boxes.
+    "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=5e-3, saliency_error=1.5e-1, box_agreement=0.90),
     # The maps are exact. Which of them matter for a thing that is not in the picture hangs on less than eight bits tell: with
     # a sample of maps, saliency and boxes are told, not judged.
     "int8": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1.25, saliency_error=1.0, box_agreement=0.0, masked_gap=1e-2),
@@ -91,7 +93,8 @@ class Compared:
 
 def measure(folder: Path, reference: Reference, spec: Spec, allowed: Tolerance) -> Parity:
     """Run a bundle with the real runtime on a sample of passes per picture and compare every stage."""
-    localizer = Localizer(folder, device="cpu", spec=spec)
+    # Any map above the base counts: boxes are compared whether or not the thing is there.
+    localizer = Localizer(folder, device="cpu", spec=spec.replace(presence="any"))
     found = [compare(localizer, reference, picture, prompt, allowed.score_error) for picture, prompt in gate_pictures()]
     return Parity(
         pictures=len(found),
