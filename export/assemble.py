@@ -16,6 +16,7 @@ from torch import nn
 
 from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Manifest, MapsInfo, MaskInfo, TextInfo
 from export.backbones import Backbone
+from export.contract import check_contract
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
 from export.instant import InstantGraph
@@ -104,6 +105,7 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
         report(f"exporting the {name} graph")
         model = export_graph(module, inputs, outputs)
         save_graph(model, folder / f"{name}.onnx", weights)
+        check_contract(model, name)
         graphs[name] = describe(model, f"{name}.onnx")
 
     blank = torch.zeros(SLOTS, side, side, 3, dtype=torch.uint8)

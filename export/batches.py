@@ -12,7 +12,7 @@ from torch import nn
 from export import assemble
 from export.graphs import MaskedGraph, Pixels
 from export.onnx_files import WeightsFile, export_graph, save_graph
-from export.options import SLOTS, Options
+from export.options import EIGHT_BITS, SLOTS, Options
 from export.weights import Loaded
 from runtime.tune import Passes, measure
 from runtime.tuned import Timing
@@ -40,7 +40,7 @@ def time_batches(loaded: Loaded, options: Options, report: assemble.Report) -> F
 
 def choose(found: Found, precision: str) -> int:
     """The smallest batch that is as good as the fastest, in the precision that the bundle runs in by itself."""
-    wanted = "fp32" if precision == "int8" else precision
+    wanted = "fp32" if precision in EIGHT_BITS else precision
     speeds = {
         size: max(timing.passes_per_s for timing in timings if timing.precision == wanted) for size, timings in found.items()
     }
@@ -58,5 +58,5 @@ def write_masked(folder: Path, loaded: Loaded, parts: assemble.Parts, options: O
         "maps": torch.rand(parts.batch, *sizes[1:]),
     }
     save_graph(export_graph(module, inputs, ("embeddings",)), folder / "masked.onnx", WeightsFile(folder / "masked.onnx.weights"))
-    precision = "fp32" if options.precision == "int8" else options.precision
+    precision = "fp32" if options.precision in EIGHT_BITS else options.precision
     return Passes(precision, parts.batch, SLOTS, parts.side, (parts.maps.height, parts.maps.width))

@@ -48,6 +48,10 @@ def build(backbone: Backbone, source: Source, options: Options, target: Path, re
         speeds: dict[str, object] = {}
         if options.precision == "int8":
             manifest, speeds = in_eight_bits(folder, manifest, options, report)
+        elif options.precision == "int8-symmetric":
+            report("calibrating on masked pictures")  # whether it is faster only an NVIDIA card can tell
+            manifest = quantise.quantise_bundle(folder, manifest, calibration_pictures(options.calibrate))
+            assemble.write_manifest(folder, manifest)
         report("comparing with PyTorch on real pictures")
         reference = Reference(loaded, parts.maps, options.spec)
         allowed = gate.tolerance_for(options.precision, manifest.weights.trained, manifest.logit_scale)

@@ -15,7 +15,7 @@ from engine.metrics import box_agreement
 from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
-from export.options import PICTURES
+from export.options import EIGHT_BITS, PICTURES
 from export.reference import Floats, Reference
 from runtime.localization import Localization
 from runtime.localizer import Localizer
@@ -72,6 +72,10 @@ TOLERANCES = {
     # The maps are exact. Which of them matter for a thing that is not in the picture hangs on less than eight bits tell: with
     # a sample of maps, saliency and boxes are told, not judged.
     "int8": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1.25, saliency_error=1.0, box_agreement=0.0, masked_gap=1e-2),
+    # What is never negative has half the levels here, and twice the error.
+    "int8-symmetric": Tolerance(
+        map_error=1e-3, cosine_gap=1e-5, score_error=2.5, saliency_error=1.0, box_agreement=0.0, masked_gap=1e-2
+    ),
 }
 
 
@@ -174,7 +178,7 @@ def tolerance_for(precision: str, trained: bool, logit_scale: float = 1.0) -> To
     they are told, not judged.
     """
     allowed = TOLERANCES[precision]
-    if precision == "int8":
+    if precision in EIGHT_BITS:
         allowed = replace(allowed, score_error=allowed.score_error / logit_scale)
         return allowed if trained else replace(allowed, score_error=2.0, masked_gap=1.0)
     if trained or precision == "fp32":

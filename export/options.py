@@ -16,8 +16,9 @@ from engine.spec import DEFAULT, Spec
 from export.backbones import Backbone
 from export.weights import Activation, Source, source_key
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int8-symmetric"]
 PRECISIONS: tuple[str, ...] = Precision.__args__  # type: ignore[attr-defined]
+EIGHT_BITS = ("int8", "int8-symmetric")  # for CPUs (U8 activations), and for NVIDIA cards (S8, zero points 0)
 MapSource = Literal["query-pca", "key-pca", "value-pca", "qkv-pca", "query", "key", "value", "qkv", "token", "attention"]
 MAP_SOURCES: tuple[str, ...] = MapSource.__args__  # type: ignore[attr-defined]
 BUILT_WITH = ("torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime")
@@ -73,7 +74,7 @@ def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
 
 def pictures_hash(options: Options) -> str:
     """Hash of the pictures that int8 is calibrated on; nothing for other precisions."""
-    if options.precision != "int8":
+    if options.precision not in EIGHT_BITS:
         return ""
     digest = hashlib.sha256()
     for path in calibration_pictures(options.calibrate):

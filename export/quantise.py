@@ -29,6 +29,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from engine.manifest import FileInfo, Manifest
 from export import calibration
 from export.calibration import Ranges
+from export.contract import check_contract
 from export.onnx_files import WeightsFile, save_graph
 from export.weights import sha256_of
 from runtime.localizer import Localizer
@@ -46,7 +47,9 @@ def quantise_bundle(folder: Path, manifest: Manifest, pictures: list[Path]) -> M
     localizer = Localizer(folder, device="cpu")
     names = sorted({tensor for node in inner for tensor in (node.input[0], node.output[0])})  # the quantiser asks for both
     found = calibration.ranges(model, names, calibration.passes(localizer, pictures))
-    quantised = quantise(model, [node.name for node in inner], found)
+    quantised = quantise(model, [node.name for node in inner], found, symmetric=manifest.precision == "int8-symmetric")
+    if manifest.precision == "int8-symmetric":
+        check_contract(quantised, "masked")
     image = folder / manifest.graphs["image"].file
     save_graph(quantised, path, weights_of(image))
     files = {file.name: FileInfo(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())}
@@ -64,8 +67,11 @@ def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return kinds[first + 1 : -1]
 
 
-def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges) -> onnx.ModelProto:
-    """Put Q/DQ around these nodes: activations U8 by their ranges, weights S8 by output channel."""
+def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges, *, symmetric: bool = False) -> onnx.ModelProto:
+    """Put Q/DQ around these nodes: weights S8 by output channel, activations U8 by their ranges.
+
+    `symmetric` is what NVIDIA's parser takes: activations S8 too, every zero point 0, biases left as they are.
+    """
     low_high = {
         name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
         for name, (low, high) in found.items()
@@ -75,12 +81,17 @@ def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges) -> onnx.Mo
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, low_high),
         nodes_to_quantize=nodes,
         nodes_to_exclude=[],
         op_types_to_quantize=list(KINDS),
-        extra_options={"WeightSymmetric": True, "OpTypesToExcludeOutputQuantization": list(KINDS)},
+        extra_options={
+            "WeightSymmetric": True,
+            "ActivationSymmetric": symmetric,
+            "QuantizeBias": not symmetric,
+            "OpTypesToExcludeOutputQuantization": list(KINDS),
+        },
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()

@@ -7,7 +7,7 @@ from runtime.backends.protocol import Backend
 from runtime.errors import DeviceError
 
 PRECISIONS = ("fp32", "bf16")  # what can be asked of an fp32 bundle
-BAKED = ("fp16", "int8")  # what a bundle can be built in besides
+BAKED = ("fp16", "int8", "int8-symmetric")  # what a bundle can be built in besides
 
 
 def check_built(asked: str | None, built: str) -> None:
@@ -54,7 +54,7 @@ def cause(backend: Backend) -> str:
 
 def check_base(precision: str, spec: Spec) -> None:
     """Refuse a base that the masked graph cannot make, where that graph rounds otherwise than the image graph does."""
-    if spec.base == "black" and precision in ("bf16", "int8"):
+    if spec.base == "black" and precision in ("bf16", "int8", "int8-symmetric"):
         raise DeviceError(
             f"asked for base `black` in {precision}. Cause: the black picture is encoded in float32, and its rounding would "
             "differ from that of the passes it is compared with. Use base `mean`, or precision `fp32`"

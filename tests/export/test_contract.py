@@ -1,0 +1,119 @@
+"""The rules that every graph keeps: the exported ones do, and a graph that breaks one is told which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import runtime
+from export.contract import check_contract, violations
+from export.onnx_files import OPSET, ExportError
+from tests.conftest import MakeBundle
+
+SHIPPED = Path(runtime.__file__).parent / "models"
+Model = onnx.ModelProto
+
+
+def graphs(folder: Path) -> list[tuple[str, Model]]:
+    return [(path.name, onnx.load(path, load_external_data=False)) for path in sorted(folder.glob("*.onnx"))]
+
+
+@pytest.mark.parametrize("model", ["demo-rn", "demo-vit"])
+def test_shipped_graphs_keep_the_rules(model: str) -> None:
+    found = graphs(SHIPPED / model)
+    assert len(found) >= 4
+    for name, graph in found:
+        assert list(violations(graph)) == [], name
+
+
+@pytest.mark.parametrize("config", ["tiny-rn", "tiny-vit"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-symmetric"])
+def test_every_family_and_precision_for_cards_keeps_the_rules(make_bundle: MakeBundle, config: str, precision: str) -> None:
+    for name, graph in graphs(make_bundle(config, f"{config}-{precision}-contract", precision=precision)):
+        assert list(violations(graph)) == [], name
+
+
+def test_symmetric_bundles_are_quantised(make_bundle: MakeBundle) -> None:
+    folder = make_bundle("tiny-rn", "tiny-rn-int8-symmetric-contract", precision="int8-symmetric")
+    model = onnx.load(folder / "masked.onnx", load_external_data=False)
+    steps = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(steps) > 5
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    assert TensorProto.INT8 in kinds
+    assert TensorProto.INT32 not in kinds
+    assert TensorProto.UINT8 not in kinds
+
+
+def made(
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray] | None = None,
+    x: tuple[int, list[int | str]] = (TensorProto.FLOAT, [2, 3]),
+    opset: int = OPSET,
+) -> Model:
+    """A graph from `x` to `y`."""
+    weights = [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
+    ends = [helper.make_tensor_value_info("x", *x)], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "made", *ends, initializer=weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def node(kind: str, inputs: str, output: str = "y", **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs.split(), [output], name=f"the-{kind.lower()}", **attributes)
+
+
+def quantise(zero: np.ndarray) -> Model:
+    scale = np.float32(0.1)
+    steps = [node("QuantizeLinear", "x scale zero", "q"), node("DequantizeLinear", "q scale zero")]
+    return made(steps, {"scale": np.asarray(scale), "zero": zero})
+
+
+BREAKS: dict[str, tuple[Callable[[], Model], str]] = {
+    "unknown operator": (lambda: made([node("Einsum", "x", equation="ij->ij")]), "looked up"),
+    "resize": (
+        lambda: made([helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear")], {"sizes": np.array([4, 6])}),
+        "looked up",
+    ),
+    "another opset": (lambda: made([node("Relu", "x")], opset=17), "opsets"),
+    "axes that are computed": (
+        lambda: made(
+            [node("Cast", "one", "axes", to=TensorProto.INT64), node("ReduceMax", "x axes")], {"one": np.array([1.0], np.float32)}
+        ),
+        "axes must be constant",
+    ),
+    "a shape that is open": (lambda: made([node("Relu", "x")], x=(TensorProto.FLOAT, ["n", 3])), "not fixed"),
+    "bytes that are moved": (
+        lambda: made([node("Transpose", "x", "t"), node("Cast", "t", to=TensorProto.FLOAT)], x=(TensorProto.UINT8, [2, 3])),
+        "cast to floats",
+    ),
+    "a zero point": (lambda: quantise(np.int8(3).reshape(())), "must be 0"),
+    "unsigned bits": (lambda: quantise(np.uint8(0).reshape(())), "signed"),
+    "a 32-bit bias": (
+        lambda: made(
+            [node("DequantizeLinear", "b s", "bias"), node("Add", "x bias")],
+            {"b": np.array([1, 2, 3], np.int32), "s": np.asarray(np.float32(0.1))},
+        ),
+        "32-bit",
+    ),
+    "two types in a sum": (lambda: made([node("Add", "x h")], {"h": np.ones(3, np.float16)}), "types"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_every_rule_bites(name: str) -> None:
+    build, told = BREAKS[name]
+    found = list(violations(build()))
+    assert any(told in line for line in found), found
+    with pytest.raises(ExportError, match="graph `made` breaks"):
+        check_contract(build(), "made")
+
+
+def test_a_plain_graph_passes() -> None:
+    kept = made([node("Add", "x b", "s"), node("ReduceMax", "s axes")], {"b": np.ones(3, np.float32), "axes": np.array([1])})
+    assert list(violations(kept)) == []
+    assert list(violations(quantise(np.int8(0).reshape(())))) == []
+    check_contract(kept, "kept")
