@@ -37,10 +37,10 @@ class Spec:
     base: Base = "mean"
     # The unit of the temperature: 1, or 1 / logit scale, so that one number serves every model.
     score_space: ScoreSpace = "logit"
-    temperature: float = 0.5
+    temperature: float = 1.0
     combine: Combine = "raw"
     # How much of the average map, the one every query would light up, is subtracted from the weighted one.
-    contrast: float = 1.0
+    contrast: float = 1.25
     # Whether the saliency keeps the vague outlines of its coarse grid or takes on those of the picture's colours.
     outline: Outlines = "picture"
     # What the final resize does beyond the outermost samples of the saliency.

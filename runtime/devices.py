@@ -10,6 +10,7 @@ from engine.manifest import Manifest
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.backends.openvino_cpu import OpenVinoBackend
 from runtime.backends.protocol import Backend
+from runtime.backends.tensorrt import TensorRTBackend
 from runtime.errors import DeviceError
 from runtime.precision import check_built, choose_precision
 from runtime.threads import default_threads
@@ -40,10 +41,16 @@ def open_openvino(threads: int) -> Backend:
     return OpenVinoBackend(threads)
 
 
+def open_tensorrt(threads: int) -> Backend:
+    """Make the TensorRT backend; its work is the card's, so threads do not matter."""
+    return TensorRTBackend()
+
+
 # What `auto` tries, in this order, unless `python -m runtime tune` measured better. A backend that comes later joins here.
 # ONNX Runtime comes before OpenVINO: it opens graphs several times faster, and RN50 runs as fast in float32.
-OPENERS: dict[str, Callable[[int], Backend]] = {"cpu": open_cpu, "openvino": open_openvino}
-PLANNED = {"tensorrt": "TensorRT", "cuda": "CUDA"}
+OPENERS: dict[str, Callable[[int], Backend]] = {"cpu": open_cpu, "openvino": open_openvino, "tensorrt": open_tensorrt}
+PLANNED = {"cuda": "CUDA"}
+ON_REQUEST = ("tensorrt",)  # never chosen by `auto`: it builds engines first, which takes minutes
 DEVICES: tuple[str, ...] = ("auto", *OPENERS, *PLANNED)
 
 
@@ -52,7 +59,12 @@ def open_backend(device: str, threads: int | None = None) -> Backend:
     count = count_threads(threads)
     if device not in DEVICES:
         raise DeviceError(f"device `{device}` is unknown; choose from {', '.join(DEVICES)}")
-    return open_first(list(OPENERS), count) if device == "auto" else open_named(device, count)
+    return open_first(automatic(), count) if device == "auto" else open_named(device, count)
+
+
+def automatic() -> list[str]:
+    """The devices that `auto` may choose."""
+    return [name for name in OPENERS if name not in ON_REQUEST]
 
 
 def open_for(manifest: Manifest, device: str, precision: str | None, threads: int | None) -> tuple[Backend, str, str]:
@@ -69,7 +81,7 @@ def open_auto(manifest: Manifest, precision: str | None, threads: int | None) ->
     """Open what was measured to be fastest here, or else the first device that works; and say why that one."""
     count = count_threads(threads)
     tuned = advice(manifest, precision)
-    order = sorted(OPENERS, key=lambda name: name != tuned.device)
+    order = sorted(automatic(), key=lambda name: name != tuned.device)
     if tuned.device in OPENERS and threads is None and tuned.threads is not None:
         count = tuned.threads
     backend = open_first(order, count, lambda backend: choose_precision(precision, manifest.precision, backend))

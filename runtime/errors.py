@@ -32,3 +32,11 @@ class BundleError(VlscoreError, RuntimeError):
 
 class DeviceError(VlscoreError, RuntimeError):
     """The device or the threads asked for cannot be had on this machine."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device has too little free memory for a graph or its buffers."""
+
+
+class DeviceWarning(UserWarning):
+    """The device did not do a thing the way it was built for, and it was done in another way."""

@@ -1,0 +1,113 @@
+"""Native TensorRT, 10 or 11. The only module that imports `tensorrt`, and only when the backend is made."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runtime.backends.cuda_memory import CudaRuntime, DeviceRuntime
+from runtime.backends.trt_build import BuildOptions, EngineError, Trt, build_plan, make_log
+from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, graph_hash, write
+from runtime.backends.trt_session import TensorRTSession
+from runtime.errors import DeviceError
+from runtime.home import bundle_home
+
+MAJORS = (10, 11)
+Say = Callable[[str], None]
+
+
+class TensorRTBackend:
+    """Graphs on an NVIDIA card, each built into an engine when it is first opened."""
+
+    device = "tensorrt"
+    precisions: tuple[str, ...] = ("fp32",)  # what else a card computes in stands in the bundle's graphs
+
+    def __init__(
+        self,
+        index: int = 0,
+        *,
+        policy: Policy = "rebuild",
+        options: BuildOptions | None = None,
+        trt: Trt | None = None,
+        runtime: DeviceRuntime | None = None,
+        say: Say = lambda line: None,
+    ) -> None:
+        """Open a card; `policy` says what is done where no fitting engine is kept: `rebuild`, or `refuse` and tell."""
+        self.trt = import_tensorrt() if trt is None else trt
+        check_version(self.trt)
+        self.card_runtime = CudaRuntime(index) if runtime is None else runtime
+        self.card = self.card_runtime.card()
+        self.policy, self.options, self.say = policy, options or BuildOptions(), say
+        self.engines = Engines(bundle_home() / FOLDER)
+        self.log = make_log(self.trt)  # must outlive the runtime, which must outlive its engines
+        self.runtime = self.trt.Runtime(self.log)
+        self.detail = f"TensorRT {self.trt.__version__}, {self.card.name} (compute {self.card.capability}), CUDA {self.card.cuda}"
+
+    def open(self, graph: Path, precision: str = "fp32") -> TensorRTSession:
+        """Load the engine of a graph, or build it; raise DeviceError when that is not allowed or fails."""
+        if precision not in self.precisions:
+            raise DeviceError(
+                f"asked for {precision} on `tensorrt`; found {', '.join(self.precisions)}. Cause: a card computes in what the "
+                "bundle was built in. Build it with `--precision fp16`, or leave `precision` out"
+            )
+        return TensorRTSession(self.trt, self.card_runtime, self.load(graph), graph=recorded(graph))
+
+    def load(self, graph: Path) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
+        """The engine of a graph, from the folder or built anew."""
+        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, self.options)
+        with self.engines.locked(graph.stem, key):
+            plan, reason = self.engines.find(graph.stem, key)
+            if plan is not None:
+                engine = self.runtime.deserialize_cuda_engine(plan)
+                if engine is not None:
+                    return engine
+                reason = f"TensorRT did not take the one that lies there: {self.log.worst()}"
+            engine = self.runtime.deserialize_cuda_engine(self.build(graph, key, reason))
+        if engine is None:
+            raise EngineError(f"TensorRT does not take the engine of `{graph}` that it just built: {self.log.worst()}")
+        return engine
+
+    def build(self, graph: Path, key: Key, reason: str) -> bytes:
+        """Build and keep the engine of a graph, where the policy allows it."""
+        if self.policy == "refuse":
+            raise DeviceError(
+                f"asked for the engine of `{graph}` on {self.detail}; found no fitting one. Cause: {reason}, and engines are not "
+                "built on first use here. Build it: `python -m export.build --backbone NAME --tensorrt`"
+            )
+        self.say(f"building a TensorRT engine of {graph.stem} ({reason}); this takes a minute or more, once")
+        timing = self.engines.timing_cache(key)
+        started = time.perf_counter()
+        built = build_plan(self.trt, graph, self.options, timing.read_bytes() if timing.is_file() else b"")
+        self.engines.keep(graph.stem, key, built.plan, time.perf_counter() - started)
+        if built.timing_cache:
+            write(timing, built.timing_cache)
+        return built.plan
+
+
+def recorded(graph: Path) -> bool:
+    """Whether a graph's launches are worth recording: the small, much repeated ones."""
+    return graph.stem.startswith(("masked", "saliency", "text"))
+
+
+def check_version(trt: Trt) -> None:
+    """Refuse a TensorRT that this was not written for."""
+    major = int(str(trt.__version__).partition(".")[0])
+    if major not in MAJORS:
+        raise DeviceError(
+            f"asked for `tensorrt`; found TensorRT {trt.__version__}. Cause: vlscore knows {MAJORS[0]} and {MAJORS[1]}. "
+            "Repair: `pip install 'vlscore[tensorrt]'`"
+        )
+
+
+def import_tensorrt() -> Trt:
+    """Import TensorRT, or say what is missing."""
+    try:
+        return importlib.import_module("tensorrt")
+    except ImportError as error:
+        raise DeviceError(
+            f"asked for `tensorrt`; found no TensorRT that can be loaded. Cause: {error}. Repair: `pip install "
+            "'vlscore[tensorrt]'` on a machine with an NVIDIA card, or use `--device cpu`; it never falls back in silence"
+        ) from error

@@ -1,0 +1,228 @@
+"""The TensorRT backend on stand-ins of both majors: right numbers, every refusal told, stale engines never tried."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime import Localizer, devices
+from runtime.backends import tensorrt
+from runtime.backends.cuda_memory import Card, CudaRuntime
+from runtime.backends.tensorrt import TensorRTBackend
+from runtime.backends.trt_build import BuildOptions, EngineError, build_plan
+from runtime.backends.trt_engines import Engines, graph_hash
+from runtime.errors import DeviceError, DeviceMemoryError
+from tests.configs import photo
+from tests.trt.drive import drive, feed, small_graph, wanted
+from tests.trt.fake_cuda import FakeCard, Misuse
+from tests.trt.fake_trt import Fake
+
+MAJORS = (10, 11)
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLSCORE_HOME", str(tmp_path / "home"))
+
+
+def opened(major: int = 11, *fails: str, **options: object) -> tuple[TensorRTBackend, Fake, FakeCard]:
+    card = FakeCard()
+    fake = Fake(major, card, *fails)
+    return TensorRTBackend(trt=fake, runtime=card, **options), fake, card
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_the_whole_drive(tmp_path: Path, major: int) -> None:
+    drive(tensorrt, tmp_path, major)
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_a_localizer_on_it_answers_as_on_the_cpu(
+    tiny_bundle: Path, tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch, major: int
+) -> None:
+    backend, fake, _ = opened(major)
+    monkeypatch.setitem(devices.OPENERS, "tensorrt", lambda threads: backend)
+    ours = Localizer(tiny_bundle, device="tensorrt")
+    assert (ours.device, ours.info["backend"]) == ("tensorrt", backend.detail)
+    questions = ["a cat", "a dog", "a red bus"]
+    for found, expected in zip(ours(photo("cat"), questions), tiny_localizer(photo("cat"), questions), strict=True):
+        assert (found.present, found.kept) == (expected.present, expected.kept)
+        np.testing.assert_allclose(found.map, expected.map, atol=1e-5)
+        np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=1.01)
+    assert len(fake.builds) == 4  # image, masked, text, saliency
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("parse", r"cannot read .*INVALID_NODE at Resize `node_resize`: antialias is not supported"),
+        ("build", "built no engine of .*no tactic was found"),
+        ("deserialize", "just built: the plan is of another version"),
+        ("context", "no execution context"),
+        ("address", "refused the memory of `pixels`"),
+        ("shapes", "shapes are open for pixels"),
+        ("enqueue", "refused to run"),
+    ],
+)
+def test_every_none_and_false_is_an_error_with_its_reason(tmp_path: Path, fault: str, message: str) -> None:
+    backend, _, _ = opened(11, fault)
+    with pytest.raises(EngineError, match=message):
+        backend.open(small_graph(tmp_path))
+
+
+def test_parser_errors_carry_code_operator_and_node(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        build_plan(Fake(10, FakeCard(), "parse"), small_graph(tmp_path), BuildOptions())
+    assert caught.value.nodes == (("INVALID_NODE", "Resize", "node_resize"),)
+
+
+def test_tf32_is_there_on_request_alone(tmp_path: Path) -> None:
+    backend, fake, _ = opened(options=BuildOptions(tf32=True, level=5))
+    backend.open(small_graph(tmp_path))
+    assert fake.builds == [{"flags": {"TF32"}, "level": 5}]
+
+
+@pytest.mark.parametrize("content", [b"", b"learnt", b"another card"])
+def test_the_timing_cache_is_used_or_begun_anew(tmp_path: Path, content: bytes) -> None:
+    found = build_plan(Fake(11, FakeCard()), small_graph(tmp_path), BuildOptions(), content)
+    assert found.timing_cache == (b"learnt" if content == b"learnt" else b"learnt here")
+
+
+def test_inputs_of_another_type_or_shape_are_refused(tmp_path: Path) -> None:
+    session = opened()[0].open(small_graph(tmp_path))
+    good = feed(0)
+    for name, value, message in (
+        ("scale", np.float64(1.0), "must be float32"),
+        ("which", np.zeros(3, np.int64), r"must be int64 \(4,\)"),
+        ("pixels", None, "`pixels`, which was not given"),
+    ):
+        bad = {key: item for key, item in {**good, name: value}.items() if item is not None}
+        with pytest.raises(DeviceError, match=message):
+            session.run({key: np.asarray(item) for key, item in bad.items()})
+    np.testing.assert_array_equal(session.run(good)["embeddings"], wanted(small_graph(tmp_path), good))
+
+
+def test_too_little_memory_is_told_as_such_and_nothing_stays(tmp_path: Path) -> None:
+    card = FakeCard(limit=9_000)
+    backend = TensorRTBackend(trt=Fake(11, card), runtime=card)
+    with pytest.raises(DeviceMemoryError):
+        backend.open(small_graph(tmp_path))
+    assert card.left() == {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "events": 0}
+
+
+class TestEngines:
+    """The folder of engines."""
+
+    def kept(self, tmp_path: Path, major: int = 11) -> tuple[Path, TensorRTBackend, Fake]:
+        backend, fake, _ = opened(major)
+        backend.open(small_graph(tmp_path))
+        (plan,) = backend.engines.folder.glob("*.plan")
+        return plan, backend, fake
+
+    def test_the_description_says_what_it_was_built_for(self, tmp_path: Path) -> None:
+        plan, _, _ = self.kept(tmp_path)
+        about = json.loads(plan.with_suffix(".json").read_text())
+        assert about["bytes"] == plan.stat().st_size
+        assert about["key"]["card"] == {"name": "Test Card", "capability": "9.0", "cuda": "13.0"}
+        assert about["key"]["graph"] == graph_hash(tmp_path / "masked.onnx")
+        assert plan.stat().st_mode & 0o077 == 0
+
+    def test_other_weights_are_another_engine(self, tmp_path: Path) -> None:
+        _, backend, fake = self.kept(tmp_path)
+        path = tmp_path / "masked.onnx"
+        path.write_bytes(path.read_bytes().replace(np.float32(0.125).tobytes(), np.float32(4).tobytes()))
+        session = backend.open(path)
+        np.testing.assert_array_equal(session.run(feed(0))["embeddings"], wanted(path, feed(0)))
+        assert len(fake.builds) == 2
+
+    def test_weights_beside_the_graph_count(self, tmp_path: Path) -> None:
+        graph, weights = tmp_path / "masked.onnx", tmp_path / "image.onnx.weights"
+        graph.write_bytes(b"... image.onnx.weights ...")
+        weights.write_bytes(b"one")
+        first = graph_hash(graph)
+        weights.write_bytes(b"two")
+        assert graph_hash(graph) != first
+        (tmp_path / "text.onnx.weights").write_bytes(b"not named in it")
+        weights.write_bytes(b"one")
+        assert graph_hash(graph) == first
+
+    @pytest.mark.parametrize("harm", ["plan", "sidecar", "key"])
+    def test_harmed_engines_are_built_anew_never_tried(self, tmp_path: Path, harm: str) -> None:
+        plan, backend, fake = self.kept(tmp_path)
+        sidecar = plan.with_suffix(".json")
+        if harm == "plan":
+            plan.write_bytes(plan.read_bytes()[:-7])
+        elif harm == "sidecar":
+            sidecar.write_text("{")
+        else:
+            sidecar.write_text(sidecar.read_text().replace("Test Card", "Other Card"))
+        said: list[str] = []
+        backend.say = said.append
+        backend.open(tmp_path / "masked.onnx")
+        assert len(fake.builds) == 2
+        assert len(said) == 1
+
+    def test_where_building_is_not_allowed_the_reason_is_told(self, tmp_path: Path) -> None:
+        self.kept(tmp_path)
+        other, fake, card = opened(10, policy="refuse")
+        with pytest.raises(DeviceError, match="there is one for another TensorRT, and engines are not built on first use"):
+            other.open(tmp_path / "masked.onnx")
+        card.identity = Card("New Card", "12.0", "13.0")
+        moved = TensorRTBackend(trt=Fake(11, card), runtime=card, policy="refuse")
+        with pytest.raises(DeviceError, match="another card or CUDA"):
+            moved.open(tmp_path / "masked.onnx")
+        assert fake.builds == []
+
+    def test_a_folder_that_others_may_write_to_is_refused(self, tmp_path: Path) -> None:
+        folder = tmp_path / "shared"
+        folder.mkdir()
+        folder.chmod(0o777)
+        with pytest.raises(DeviceError, match="an engine is code"):
+            Engines(folder)
+
+    def test_an_engine_of_the_other_major_is_never_loaded(self, tmp_path: Path) -> None:
+        self.kept(tmp_path, 10)
+        backend, fake, _ = opened(11)
+        backend.open(tmp_path / "masked.onnx")
+        assert len(fake.builds) == 1
+
+
+class TestMissing:
+    """What is not there is told, with the repair."""
+
+    def test_no_tensorrt(self) -> None:
+        with pytest.raises(DeviceError, match=r"asked for `tensorrt`; found no TensorRT.*pip install 'vlscore\[tensorrt\]'"):
+            TensorRTBackend()
+
+    def test_an_unknown_major(self) -> None:
+        card = FakeCard()
+        fake = Fake(11, card)
+        fake.__version__ = "9.3.0"
+        with pytest.raises(DeviceError, match=r"found TensorRT 9\.3\.0"):
+            TensorRTBackend(trt=fake, runtime=card)
+
+    def test_the_real_bindings_tell_of_a_missing_card(self) -> None:
+        bindings = pytest.importorskip("cuda.bindings.runtime")
+        if int(bindings.cudaGetDeviceCount()[0]) == 0:
+            pytest.skip("there is a card here")
+        with pytest.raises(DeviceError, match=r"found no NVIDIA card that can be used\. Cause: cudaError"):
+            CudaRuntime()
+
+    def test_lower_precision_is_not_made_up(self, tmp_path: Path) -> None:
+        with pytest.raises(DeviceError, match="asked for bf16 on `tensorrt`"):
+            opened()[0].open(small_graph(tmp_path), "bf16")
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_the_stand_in_refuses_what_its_version_does_not_document(major: int) -> None:
+    fake = Fake(major, FakeCard())
+    log = type("Log", (fake.ILogger,), {"log": lambda *given: None})()
+    with pytest.raises(AttributeError, match="build_engine"):
+        _ = fake.Builder(log).build_engine
+    assert hasattr(fake.Builder(log), "platform_has_fast_fp16") is False
+    with pytest.raises(Misuse):
+        fake.Builder(log).create_network(0)
+    assert ("FP16" in fake.BuilderFlag.__members__) is (major == 10)
