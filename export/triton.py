@@ -102,7 +102,7 @@ def graph_model(bundle: Bundle, graph: str, place: Path, serving: Serving, kind:
     version = folder / VERSION
     version.mkdir(parents=True)
     plans = serving.plans if graph == "masked" else ()
-    config = graph_config(folder.name, info, kind, bundle.manifest.precision, serving.threads, [sm for sm, _ in plans])
+    config = graph_config(folder.name, info, kind, serving.threads, [sm for sm, _ in plans])
     (folder / "config.pbtxt").write_text(config, encoding="utf-8")
     if plans:
         for sm, file in plans:

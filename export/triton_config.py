@@ -24,6 +24,8 @@ FRONT_OUTPUTS = (
     ("saliency", "TYPE_FP32", (-1, -1, -1)),  # (Q, h, w), over the window
     ("window", "TYPE_FP32", (4,)),  # the part of the picture that the model saw, in its pixels
 )
+# Of ONNX Runtime's CUDA provider: channels last, which its convolutions like, and float32 products in float32.
+CUDA_OPTIONS = {"cudnn_conv_use_max_workspace": "1", "prefer_nhwc": "1", "use_tf32": "0"}
 SCENES_MIB = 512  # of encoded pictures that the front model keeps
 
 
@@ -31,7 +33,7 @@ class TritonError(ValueError):
     """A bundle cannot be served as asked."""
 
 
-def graph_config(name: str, info: GraphInfo, kind: str, precision: str, threads: int, plans: Iterable[str]) -> str:
+def graph_config(name: str, info: GraphInfo, kind: str, threads: int, plans: Iterable[str]) -> str:
     """The configuration of one graph, on ONNX Runtime, or on TensorRT where there are plans for these capabilities."""
     plans = list(plans)
     lines = [MARK, f"name: {quoted(name)}", f"backend: {quoted('tensorrt' if plans else 'onnxruntime')}", "max_batch_size: 0"]
@@ -42,17 +44,11 @@ def graph_config(name: str, info: GraphInfo, kind: str, precision: str, threads:
         # The exact names that `export.triton` gives the files.
         lines += [f'cc_model_filenames [ {{ key: "{sm}" value: "model_sm{sm.replace(".", "")}.plan" }} ]' for sm in plans]
     elif kind == "gpu":
-        lines.append(accelerator(cuda_options(precision)))
+        lines.append(accelerator(CUDA_OPTIONS))
     else:
         lines.append(parameter("intra_op_thread_count", str(threads)))
     lines.append(warmup(info.inputs))
     return "\n".join(lines) + "\n"
-
-
-def cuda_options(precision: str) -> dict[str, str]:
-    """Options of ONNX Runtime's CUDA provider: half precision likes channels last, single precision stays single."""
-    options = {"cudnn_conv_use_max_workspace": "1"}
-    return {**options, "prefer_nhwc": "1"} if precision == "fp16" else {**options, "use_tf32": "0"}
 
 
 def front_config(name: str, preset: str, spec: str) -> str:

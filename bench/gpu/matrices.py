@@ -27,11 +27,13 @@ class CardMatrices:
 
     def about(self) -> dict[str, Any]:
         """What PyTorch says of itself and the card."""
-        torch, found = self.torch, {"torch": self.torch.__version__, "torch_cuda": self.torch.version.cuda}
+        torch = self.torch
+        found: dict[str, Any] = {"torch": self.torch.__version__, "torch_cuda": self.torch.version.cuda}
         if self.device.type == "cuda":
             major, minor = torch.cuda.get_device_capability(self.device)
             found.update(torch_card=torch.cuda.get_device_name(self.device), sm=f"{major}.{minor}")
             found["cudnn"] = str(torch.backends.cudnn.version())
+            found["memory_mib"] = torch.cuda.get_device_properties(self.device).total_memory / 2**20
         return found
 
     def rates(self) -> dict[str, float]:

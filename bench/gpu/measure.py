@@ -71,18 +71,25 @@ def prepare(run: Run, job: Job, batch: int) -> Reference | None:
 
 
 def look(run: Run, deadline: float) -> dict[str, Any]:
-    """Look at the card, and at what PyTorch makes of it; on a processor there is little to see."""
+    """Look at the card by its driver's tool and by PyTorch; either may be missing, both is no card."""
     run.say("looking at the card")
-    found = {"name": "none, on the processor"} if run.number is None else card.describe(run.number)
+    found, silent = {"name": "none, on the processor"}, ""
+    if run.number is not None:
+        try:
+            found = card.describe(run.number)
+        except UnavailableError as error:
+            found, silent = {}, str(error)
     worker = TimedWorker(CardMatrices, (run.options.device,), run.threads, deadline)
     try:
         worker.ready()
-        found = {**found, **worker.ask("about")}
+        told = worker.ask("about")
     except UnavailableError as error:
         worker.close()
+        if silent:
+            raise UnavailableError(f"{silent}; PyTorch: {error}") from None
         return {**found, "torch": f"not usable: {error}"}
     run.matrices = worker  # it stays, and is asked after every round
-    return found
+    return {"name": told.get("torch_card"), **told, **found, **({"driver_tool": silent} if silent else {})}
 
 
 def find_reference(job: Job, deadline: float) -> Reference:

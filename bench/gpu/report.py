@@ -66,6 +66,10 @@ def notes(record: dict[str, Any]) -> list[str]:
     if record["matrix_best_gflops"]:
         rates = ", ".join(f"{kind} {value / 1000:.3g}" for kind, value in record["matrix_best_gflops"].items())
         lines.append(f"Matrix products and 3 x 3 convolutions in PyTorch, at best, TFLOP/s: {rates}.")
+        lines.append(
+            "Of the card's best: the plain encoder's arithmetic, counted by PyTorch, per second, as a share of the best matrix "
+            "product in that precision; a way that folds some of it away does less than is counted."
+        )
     for name, told in record["queries"].items():
         one, more = short(told["one_known_ms"]), short(told["several_known_ms"])
         lines.append(f"Further queries, {name}: one {one} ms, {int(told['several'])} of them {more} ms.")

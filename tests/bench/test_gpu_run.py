@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from bench.gpu import ways as all_ways
 from bench.gpu.command import main
 from bench.gpu.options import Options
 from bench.gpu.report import BEGIN, END, show, with_table
+from bench.gpu.run import Run
 from bench.gpu.targets import verdicts
+from bench.gpu.timed import Schedule
 from bench.gpu.ways import Group
-from tests.bench.compare_made import HERE, JOB, REFERENCE
+from tests.bench.compare_made import HERE, JOB, REFERENCE, ACard, NoCard
 from tests.configs import ROOT
 
 KEYS = {
@@ -78,14 +81,28 @@ def test_without_a_card_every_part_says_so(
         raise UnavailableError("`nvidia-smi` was not found")
 
     monkeypatch.setattr(card, "ask", ask)
+    monkeypatch.setattr(measure, "CardMatrices", NoCard)
     main(["--json", str(tmp_path / "record.json")])
     record = json.loads((tmp_path / "record.json").read_text())
     assert [part["state"] for part in record["parts"]] == ["failed", "skipped", "skipped"]
     assert all(row["reason"] == measure.NO_CARD for row in record["ways"])
     assert {target["verdict"] for target in record["targets"]} == {"not measured"}
     told = capsys.readouterr().out
-    assert "`nvidia-smi` was not found" in told
+    assert "`nvidia-smi` was not found; PyTorch: PyTorch finds no cuda card" in told
     assert "not measured" in told
+
+
+def test_a_card_that_pytorch_alone_sees_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(words: list[str]) -> str:
+        raise UnavailableError("`nvidia-smi` was not found")
+
+    monkeypatch.setattr(card, "ask", ask)
+    monkeypatch.setattr(measure, "CardMatrices", ACard)
+    run = Run(Options(), 1, silent, Schedule(60.0))
+    found = measure.look(run, time.monotonic() + 60)
+    assert run.matrices is not None
+    run.matrices.close()
+    assert (found["name"], found["memory_mib"], found["driver_tool"]) == ("a made card", 12000.0, "`nvidia-smi` was not found")
 
 
 @pytest.mark.usefixtures("tiny_fp16_bundle")
