@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+GPU ?= .venv-gpu
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full check bench clean
+.PHONY: help demo test test-full check bench gpu clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,8 +30,11 @@ check: $(VENV)/dev.stamp  ## lint, types, room rules
 bench: $(VENV)/dev.stamp  ## the benchmarks
 	$(BIN)/python -m pytest bench --benchmark-only
 
+gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environment; less than 8 minutes once installed)
+	$(GPU)/bin/python -m bench.gpu
+
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(GPU) out build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,3 +46,15 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
 	$(INSTALL) --editable '.[cpu,export,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(GPU)/bin/python:
+	$(PYTHON) -m venv $(GPU)
+
+# [export] asks for `onnxruntime`, whose files lie over those of `onnxruntime-gpu`: one goes, the other is laid anew.
+# TensorRT is there where NVIDIA has it for this machine; without it the run says so and goes on.
+$(GPU)/gpu.stamp: pyproject.toml | $(GPU)/bin/python
+	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[gpu,export]'
+	-$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tensorrt]'
+	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime
+	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	@touch $@

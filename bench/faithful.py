@@ -61,9 +61,11 @@ def wanted(model: Any, examples: Sequence[Example], spec: str, batch: int) -> li
     return found
 
 
-def compare(folder: str, examples: Sequence[Example], theirs: list[way.OraclePicture], spec: str) -> Faith:
+def compare(
+    folder: str, examples: Sequence[Example], theirs: list[way.OraclePicture], spec: str, *, device: str = "cpu"
+) -> Faith:
     """Ask a bundle the same and count what differs."""
-    localizer = Localizer(folder, device="cpu", spec=preset(spec).replace(presence="any"))  # the oracle knows no margin
+    localizer = Localizer(folder, device=device, spec=preset(spec).replace(presence="any"))  # the oracle knows no margin
     flips, compared, same = 0, 0, 0
     errors, changes, overlaps, agreements = [0.0], [], [1.0], []
     for example, oracle in zip(track(examples, folder, transient=True), theirs, strict=True):

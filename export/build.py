@@ -13,13 +13,14 @@ import typer
 
 from engine.manifest import Manifest
 from engine.spec import preset
-from export import assemble, batches, gate, quantise, show, speed
+from export import assemble, batches, gate, quantise, show, speed, triton
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
 from export.options import MAP_SOURCES, PRECISIONS, Options, calibration_pictures, inputs_hash
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
 from export.weights import Loaded, Source, WeightsError, default_weights, find_source, load
+from runtime.bundle import open_bundle
 from runtime.errors import VlscoreError
 from runtime.home import bundle_home, bundle_name
 from runtime.threads import default_threads
@@ -85,8 +86,8 @@ def in_eight_bits(folder: Path, manifest: Manifest, options: Options, report: sh
     return manifest, {"passes_per_s": speeds}
 
 
-def run(backbone_name: str, pretrained: str, options: Options, out: Path | None, force: bool) -> None:
-    """Find what is asked for, build it unless it is there already, and say how it went."""
+def run(backbone_name: str, pretrained: str, options: Options, out: Path | None, force: bool) -> Path:
+    """Find what is asked for, build it unless it is there already, and say how it went; gives its folder."""
     backbone = find_backbone(backbone_name)
     pretrained = pretrained or default_weights(backbone)
     source = find_source(backbone, pretrained, options.activation)
@@ -94,7 +95,7 @@ def run(backbone_name: str, pretrained: str, options: Options, out: Path | None,
     with locked(target):
         if not force and built_from(target) == inputs_hash(backbone, source, options):
             show.up_to_date(target)
-            return
+            return target
         started = time.perf_counter()
         with show.progress(backbone.name) as report:
             manifest = build(backbone, source, options, target, report)
@@ -102,6 +103,7 @@ def run(backbone_name: str, pretrained: str, options: Options, out: Path | None,
                 report("timing the devices of this machine")
                 keep(manifest, measure(target / manifest.graphs["masked"].file, Passes.of(manifest)))
     show.summary(manifest, target, time.perf_counter() - started)
+    return target
 
 
 def listing(wanted: bool) -> None:
@@ -126,6 +128,7 @@ def main(
     components: Annotated[int, typer.Option(min=1, help="Vision transformers: principal components per block.")] = 12,
     calibrate: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="int8: pictures like those to be asked.")] = None,  # noqa: UP045
     tune: Annotated[bool, typer.Option("--tune", help="Time batches and devices here; take the best.")] = False,
+    serve: Annotated[Optional[Path], typer.Option("--triton", metavar="DIR", help="Write a Triton model repository too.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of `--pretrained none`.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Build even when the bundle is up to date.")] = False,
     _list: Annotated[bool, typer.Option("--list", is_eager=True, callback=listing, help="List the backbones and leave.")] = False,
@@ -140,7 +143,9 @@ def main(
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
     try:
         options = Options(precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components, calibrate, tune)  # type: ignore[arg-type]
-        run(backbone, pretrained, options, out, force)
+        target = run(backbone, pretrained, options, out, force)
+        if serve is not None:
+            triton.told(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())
     except REFUSED as error:
         show.refusal(error)
         raise typer.Exit(1) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,10 @@ from bench.compare.options import Options
 from bench.compare.rounds import Say, Taken, TakeTurn, take_turns
 from bench.compare.rows import Row, add_rate, add_turns, add_whole, quartiles, refused, rounded, started
 from bench.compare.ways import Way, make_oracle
-from bench.compare.workers import Worker
+from bench.compare.workers import Make, Worker
 
 SCHEMA = 1
+Hire = Callable[[Make, tuple[object, ...], int], Worker]
 ASKED = ("exact", "exact-openvino", "exact-bf16")  # whose further queries are timed
 
 
@@ -109,9 +110,9 @@ def find_reference(job: Job) -> Reference:
         return found
 
 
-def enlist(crew: Crew, way: Way, job: Job, reference: Reference) -> None:
+def enlist(crew: Crew, way: Way, job: Job, reference: Reference, hire: Hire = Worker) -> None:
     """Set a way up and check what it computes; what cannot be used becomes a row with its reason."""
-    worker = crew.workers[way.name] = Worker(way.prepare, (job, reference), job.threads)
+    worker = crew.workers[way.name] = hire(way.prepare, (job, reference), job.threads)
     try:
         worker.ready()
         agreement = worker.ask("check")

@@ -49,7 +49,7 @@ class Ours:
     """`Localizer` with a device, a precision, a preset and a bundle."""
 
     def __init__(self, job: Job, reference: Reference, *, bundle: str = "fp32", **options: str) -> None:
-        self.job, self.reference = job, reference
+        self.job, self.reference, self.options = job, reference, options
         self.preset = options.get("preset", "exact")
         self.localizer = opened(job, bundle, options)
         self.picture = read_picture(job.picture)
@@ -123,8 +123,10 @@ def opened(job: Job, precision: str, options: dict[str, str]) -> Localizer:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says before its advice."""
-    return str(error).splitlines()[0].split("; found")[0]
+    """What an error says before its advice: what was asked, and the cause where it names one."""
+    line = str(error).splitlines()[0]
+    cause = line.partition("Cause: ")[2].split(". ")[0].split(", and it never")[0]
+    return line.split("; found")[0] + (f": {cause}" if cause else "")
 
 
 def versions() -> dict[str, str]:

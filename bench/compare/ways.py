@@ -12,7 +12,7 @@ from bench.compare.job import Agreement, Job, Prepared, Reference
 # How far a way's scores may be from the oracle's, by the precision it computes in: relative to their own size, or, where
 # that cannot be resolved, in cosines. Scores are small differences of cosines; under random weights all masked copies
 # look alike, and what is left of a difference is below bf16's own grain. The table shows it; it is no fault of the way.
-TOLERANCE = {"fp32": (0.01, 0.0), "fp16": (0.1, 0.003), "bf16": (0.3, 0.03), "int8": (0.5, 0.05)}
+TOLERANCE = {"fp32": (0.01, 0.0), "tf32": (0.1, 0.003), "fp16": (0.1, 0.003), "bf16": (0.3, 0.03), "int8": (0.5, 0.05)}
 
 
 @dataclass(frozen=True)

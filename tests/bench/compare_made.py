@@ -74,3 +74,20 @@ class Dies(Steady):
 class Stumbles(Steady):
     def turn(self) -> Turn:
         raise ZeroDivisionError("by its own fault")
+
+
+class NoCard:
+    """What multiplies matrices, on a machine without a card."""
+
+    def __init__(self, device: str) -> None:
+        raise UnavailableError(f"PyTorch finds no {device} card")
+
+
+class ACard:
+    """The same, on a card that PyTorch alone sees."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def about(self) -> dict[str, object]:
+        return {"torch": "2", "torch_card": "a made card", "memory_mib": 12000.0}
