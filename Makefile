@@ -3,10 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 GPU ?= .venv-gpu
+RTX ?= .venv-rtx
+MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rtx/$(model)+$(way))) \
+    $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
+BUNDLES ?= runtime/models/demo-rn runtime/models/demo-vit $(MADE)
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full check bench gpu clean
+.PHONY: help demo test test-full test-rtx check bench gpu clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,6 +25,11 @@ test: $(VENV)/dev.stamp  ## install everything and run the tests
 test-full: $(VENV)/dev.stamp  ## the tests, with the minutes-long ones (the whole RN50 against the oracle)
 	$(BIN)/python -m pytest
 
+test-rtx: $(VENV)/dev.stamp $(RTX)/rtx.stamp $(filter out/rtx/%,$(BUNDLES))  ## NVIDIA's own parser and builder over every graph, on the processor
+	PYTHONPATH=. $(RTX)/bin/python -m pytest -c tests/rtx/pytest.ini --rootdir tests/rtx tests/rtx \
+	    $(addprefix --bundle ,$(BUNDLES)) --table out/rtx.md
+	@cat out/rtx.md
+
 check: $(VENV)/dev.stamp  ## lint, types, room rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +43,7 @@ gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environmen
 	$(GPU)/bin/python -m bench.gpu
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) $(GPU) out build *.egg-info
+	rm -rf $(VENV) $(GPU) $(RTX) out build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -58,3 +67,18 @@ $(GPU)/gpu.stamp: pyproject.toml | $(GPU)/bin/python
 	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime
 	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
 	@touch $@
+
+# TensorRT-RTX comes with ONNX Runtime's plug-in, whose other needs are left out; bundles with random weights are built once.
+$(RTX)/bin/python:
+	$(PYTHON) -m venv $(RTX)
+
+$(RTX)/rtx.stamp: | $(RTX)/bin/python
+	$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check numpy onnx pytest pillow platformdirs opencv-python-headless
+	$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0 tensorrt_rtx_cu13_bindings==1.7.1.116
+	@touch $@
+
+out/rtx/%: | $(VENV)/dev.stamp
+	@mkdir -p out/rtx
+	$(BIN)/python -m export.build --backbone $(word 1,$(subst +, ,$*)) --precision $(word 2,$(subst +, ,$*)) \
+	    $(if $(findstring demo,$*),,--pretrained none) --out $@
