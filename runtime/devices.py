@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from engine.manifest import Manifest
+from runtime.backends.cuda_options import read_options
 from runtime.backends.onnx_cpu import OnnxCpuBackend
+from runtime.backends.onnx_cuda import OnnxCudaBackend
 from runtime.backends.openvino_cpu import OpenVinoBackend
 from runtime.backends.protocol import Backend
 from runtime.backends.tensorrt import TensorRTBackend
@@ -17,8 +19,6 @@ from runtime.threads import default_threads
 from runtime.tuned import advice
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-
-NOT_YET = "this version of vlscore has no {} backend yet"
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,65 @@ class Finding:
     repair: str
 
 
-def open_cpu(threads: int) -> Backend:
+@dataclass(frozen=True)
+class Wish:
+    """How a device is wanted: threads for those that run on cores, the card's number and options for the others."""
+
+    threads: int
+    index: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_cpu(wish: Wish) -> Backend:
     """Make ONNX Runtime's CPU backend."""
-    return OnnxCpuBackend(threads)
+    return OnnxCpuBackend(wish.threads)
 
 
-def open_openvino(threads: int) -> Backend:
+def open_openvino(wish: Wish) -> Backend:
     """Make OpenVINO's CPU backend."""
-    return OpenVinoBackend(threads)
+    return OpenVinoBackend(wish.threads)
 
 
-def open_tensorrt(threads: int) -> Backend:
-    """Make the TensorRT backend; its work is the card's, so threads do not matter."""
-    return TensorRTBackend()
+def open_cuda(wish: Wish) -> Backend:
+    """Make ONNX Runtime's CUDA backend."""
+    return OnnxCudaBackend(read_options(wish.options, wish.index))
 
 
-# What `auto` tries, in this order, unless `python -m runtime tune` measured better. A backend that comes later joins here.
-# ONNX Runtime comes before OpenVINO: it opens graphs several times faster, and RN50 runs as fast in float32.
-OPENERS: dict[str, Callable[[int], Backend]] = {"cpu": open_cpu, "openvino": open_openvino, "tensorrt": open_tensorrt}
-PLANNED = {"cuda": "CUDA"}
+def open_tensorrt(wish: Wish) -> Backend:
+    """Make the TensorRT backend."""
+    return TensorRTBackend.from_options(wish.options, wish.index)
+
+
+# What `auto` tries, in this order, unless `python -m runtime tune` measured better. A card comes before all cores, and ONNX
+# Runtime before OpenVINO: it opens graphs several times faster, and RN50 runs as fast in float32.
+OPENERS: dict[str, Callable[[Wish], Backend]] = {
+    "cuda": open_cuda,
+    "cpu": open_cpu,
+    "openvino": open_openvino,
+    "tensorrt": open_tensorrt,
+}
 ON_REQUEST = ("tensorrt",)  # never chosen by `auto`: it builds engines first, which takes minutes
-DEVICES: tuple[str, ...] = ("auto", *OPENERS, *PLANNED)
+CARDS = ("cuda", "tensorrt")  # may be followed by a card's number: `cuda:1`
+DEVICES: tuple[str, ...] = ("auto", *OPENERS)
 
 
-def open_backend(device: str, threads: int | None = None) -> Backend:
+def open_backend(device: str, threads: int | None = None, options: Mapping[str, Any] | None = None) -> Backend:
     """Open the device asked for, or say why it cannot be had; only `auto` may choose."""
-    count = count_threads(threads)
-    if device not in DEVICES:
-        raise DeviceError(f"device `{device}` is unknown; choose from {', '.join(DEVICES)}")
-    return open_first(automatic(), count) if device == "auto" else open_named(device, count)
+    name, index = parse(device)
+    wish = Wish(count_threads(threads), index, options or {})
+    if wish.options and name not in CARDS:
+        raise DeviceError(f"`device_options` belong to {' and '.join(CARDS)}; device `{device}` has none: leave them out")
+    return open_first(automatic(), wish) if name == "auto" else OPENERS[name](wish)
+
+
+def parse(device: str) -> tuple[str, int]:
+    """A device's name, and which card of its kind."""
+    name, colon, number = device.partition(":")
+    if name in DEVICES and not colon:
+        return name, 0
+    if name in CARDS and number.isdecimal():
+        return name, int(number)
+    raise DeviceError(f"device `{device}` is unknown; choose from {', '.join(DEVICES)}; a card may have a number: `cuda:1`")
 
 
 def automatic() -> list[str]:
@@ -67,13 +97,15 @@ def automatic() -> list[str]:
     return [name for name in OPENERS if name not in ON_REQUEST]
 
 
-def open_for(manifest: Manifest, device: str, precision: str | None, threads: int | None) -> tuple[Backend, str, str]:
+def open_for(
+    manifest: Manifest, device: str, precision: str | None, threads: int | None, options: Mapping[str, Any] | None = None
+) -> tuple[Backend, str, str]:
     """Open a device for a bundle; give it, the precision of its masked passes, and why it was chosen."""
     check_built(precision, manifest.precision)
-    if device == "auto":
+    if device == "auto" and not options:
         backend, reason = open_auto(manifest, precision, threads)
     else:
-        backend, reason = open_backend(device, threads), "asked for"
+        backend, reason = open_backend(device, threads, options), "asked for"
     return backend, choose_precision(precision, manifest.precision, backend), reason
 
 
@@ -84,34 +116,22 @@ def open_auto(manifest: Manifest, precision: str | None, threads: int | None) ->
     order = sorted(automatic(), key=lambda name: name != tuned.device)
     if tuned.device in OPENERS and threads is None and tuned.threads is not None:
         count = tuned.threads
-    backend = open_first(order, count, lambda backend: choose_precision(precision, manifest.precision, backend))
+    backend = open_first(order, Wish(count), lambda backend: choose_precision(precision, manifest.precision, backend))
     return backend, tuned.reason
 
 
-def open_first(order: list[str], threads: int, check: Callable[[Backend], object] = lambda backend: None) -> Backend:
+def open_first(order: list[str], wish: Wish, check: Callable[[Backend], object] = lambda backend: None) -> Backend:
     """Open the first of these devices that can be had and passes the check, or say of each why not."""
     reasons = []
     for name in order:
         try:
-            backend = OPENERS[name](threads)
+            backend = OPENERS[name](wish)
             check(backend)
         except DeviceError as error:
             reasons.append(f"{name}: {error}")
         else:
             return backend
     raise DeviceError("no device can be used on this machine\n" + "\n".join(reasons))
-
-
-def open_named(device: str, threads: int) -> Backend:
-    """Open exactly this device."""
-    if device in PLANNED:
-        found = [finding.device for finding in findings() if finding.usable]
-        raise DeviceError(
-            f"asked for `{device}`; found {', '.join(found) or 'no usable device'}. Cause: {NOT_YET.format(PLANNED[device])}, "
-            'and it never falls back in silence. Use `device="cpu"` or `--device cpu`; `python -m runtime doctor` lists what '
-            "runs here"
-        )
-    return OPENERS[device](threads)
 
 
 def count_threads(threads: int | None) -> int:
@@ -127,8 +147,8 @@ def findings() -> list[Finding]:
     found = []
     for name, opener in OPENERS.items():
         try:
-            found.append(Finding(name, True, opener(default_threads()).detail, ""))
+            found.append(Finding(name, True, opener(Wish(default_threads())).detail, ""))
         except DeviceError as error:
             # The message ends with the command that repairs this very fault.
             found.append(Finding(name, False, str(error), "as said"))
-    return [*found, *(Finding(name, False, NOT_YET.format(title), "use `--device cpu`") for name, title in PLANNED.items())]
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, overload
 
 from engine.manifest import IMAGE_HALF, Manifest, fingerprint
@@ -33,8 +33,9 @@ class Localizer:
     """Says where a picture shows what words name. Holds no picture: threads may share one.
 
     `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
-    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `precision` is the
-    bundle's own, or `bf16` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
+    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `cuda:1` is a machine's
+    second card, and `device_options` are of CudaOptions or BuildOptions. `precision` is the bundle's own, or `bf16` or
+    `tf32` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
 
     `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
@@ -46,6 +47,7 @@ class Localizer:
         model: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
+        device_options: Mapping[str, Any] | None = None,
         precision: str | None = None,
         preset: str = "exact",
         passes: int | str | None = None,
@@ -58,7 +60,7 @@ class Localizer:
         started = time.perf_counter()
         self.spec = named_spec(spec) if isinstance(spec, str) else spec
         self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
-        self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads)
+        self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         check_baked(self.bundle, self.spec)
         check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
@@ -105,7 +107,7 @@ class Localizer:
 
     def session(self, graph: str, precision: str = "") -> Session:
         """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
-        return LazySession(self.backend, self.bundle.graph(graph), "bf16" if precision == "bf16" else "fp32")
+        return LazySession(self.backend, self.bundle.graph(graph), precision if precision in ("bf16", "tf32") else "fp32")
 
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""

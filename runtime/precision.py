@@ -6,21 +6,21 @@ from engine.spec import Spec
 from runtime.backends.protocol import Backend
 from runtime.errors import DeviceError
 
-PRECISIONS = ("fp32", "bf16")  # what can be asked of an fp32 bundle
+PRECISIONS = ("fp32", "bf16", "tf32")  # what can be asked of an fp32 bundle
 BAKED = ("fp16", "int8", "int8-symmetric")  # what a bundle can be built in besides
 
 
 def check_built(asked: str | None, built: str) -> None:
     """Refuse a precision that a bundle, built in another one, can run in on no device."""
     known = (*PRECISIONS, *BAKED)
-    if asked is None or asked == built or (asked, built) == ("bf16", "fp32"):
+    if asked is None or asked == built or (asked in PRECISIONS and built == "fp32"):
         return
     if asked not in known:
         raise DeviceError(f"precision `{asked}` is unknown; choose from {', '.join(known)}, or leave it out")
-    if asked == "bf16":
+    if asked in ("bf16", "tf32"):
         raise DeviceError(
-            f"asked for precision `bf16`; found a bundle built in {built}. Cause: only fp32 bundles can run in bf16. Open the "
-            "fp32 bundle, or leave `precision` out"
+            f"asked for precision `{asked}`; found a bundle built in {built}. Cause: only fp32 bundles can run in {asked}. Open "
+            "the fp32 bundle, or leave `precision` out"
         )
     raise DeviceError(
         f"asked for precision `{asked}`; found a bundle built in {built}. Cause: {asked} is baked into a bundle when it is "
@@ -34,13 +34,18 @@ def choose_precision(asked: str | None, built: str, backend: Backend) -> str:
         return built
     if asked not in backend.precisions:
         raise DeviceError(
-            f"asked for precision `{asked}` on `{backend.device}`; found {', '.join(backend.precisions)}. Cause: {cause(backend)}"
+            f"asked for precision `{asked}` on `{backend.device}`; found {', '.join(backend.precisions)}. Cause: "
+            f"{cause(backend, asked)}"
         )
     return asked
 
 
-def cause(backend: Backend) -> str:
-    """Why a backend has no bf16, and what to do."""
+def cause(backend: Backend, asked: str) -> str:
+    """Why a backend has not that precision, and what to do."""
+    if asked == "tf32":
+        return 'tf32 is a way of NVIDIA cards. Use `device="cuda"` or `--device cuda`, or leave `precision` out'
+    if "tf32" in backend.precisions:
+        return "cards run bf16 in no bundle. Build one with `--precision fp16`, or leave `precision` out"
     if backend.device == "cpu":
         return (
             "ONNX Runtime has no bf16 on the CPU. Use OpenVINO: `pip install 'vlscore[openvino]'`, then "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.manifest import Manifest
 from runtime.backends.protocol import Session
-from runtime.devices import OPENERS
+from runtime.devices import CARDS, ON_REQUEST, OPENERS, Wish
 from runtime.errors import DeviceError
 from runtime.threads import default_threads
 from runtime.tuned import Timing
@@ -68,9 +68,11 @@ def silent(done: int, total: int, doing: str) -> None:
 def settings(precision: str) -> Iterator[Setting]:
     """Every setting that this machine has for a bundle of a precision; devices that cannot be had are left out."""
     for device, opener in OPENERS.items():
-        for threads in thread_counts():
+        if device in ON_REQUEST:
+            continue
+        for threads in [default_threads()] if device in CARDS else thread_counts():
             try:
-                offered = opener(threads).precisions
+                offered = opener(Wish(threads)).precisions
             except DeviceError:
                 continue
             for name in offered if precision == "fp32" else (precision,):
@@ -110,7 +112,7 @@ def measure(graph: Path, passes: Passes, rounds: int = ROUNDS, tick: Ticker = si
 
 def open_graph(setting: Setting, graph: Path) -> Session:
     """Open a graph in a setting; bundles with a precision baked in run as they are."""
-    backend = OPENERS[setting.device](setting.threads)
+    backend = OPENERS[setting.device](Wish(setting.threads))
     return backend.open(graph, setting.precision if setting.precision in backend.precisions else "fp32")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from engine.records import RecordError, read
 from runtime.backends.cuda_memory import CudaRuntime, DeviceRuntime
 from runtime.backends.trt_build import BuildOptions, EngineError, Trt, build_plan, make_log
 from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, graph_hash, write
@@ -16,6 +18,7 @@ from runtime.errors import DeviceError
 from runtime.home import bundle_home
 
 MAJORS = (10, 11)
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 Say = Callable[[str], None]
 
 
@@ -23,7 +26,8 @@ class TensorRTBackend:
     """Graphs on an NVIDIA card, each built into an engine when it is first opened."""
 
     device = "tensorrt"
-    precisions: tuple[str, ...] = ("fp32",)  # what else a card computes in stands in the bundle's graphs
+    # What else a card computes in stands in the bundle's graphs; tf32 is float32 with products of 10 bits.
+    precisions: tuple[str, ...] = ("fp32", "tf32")
 
     def __init__(
         self,
@@ -46,6 +50,19 @@ class TensorRTBackend:
         self.runtime = self.trt.Runtime(self.log)
         self.detail = f"TensorRT {self.trt.__version__}, {self.card.name} (compute {self.card.capability}), CUDA {self.card.cuda}"
 
+    @classmethod
+    def from_options(cls, given: Mapping[str, Any], index: int) -> TensorRTBackend:
+        """Open a card with what a user asks of it: `policy`, and the fields of BuildOptions."""
+        rest = dict(given)
+        policy = rest.pop("policy", "rebuild")
+        if policy not in POLICIES:
+            raise DeviceError(f"asked for the policy `{policy}`; found {' and '.join(POLICIES)}. Choose one of them")
+        try:
+            options = read(BuildOptions, rest, "device_options")
+        except RecordError as error:
+            raise DeviceError(f"asked for `tensorrt` with options that it does not have: {error}; besides: `policy`") from error
+        return cls(index, policy=policy, options=options)
+
     def open(self, graph: Path, precision: str = "fp32") -> TensorRTSession:
         """Load the engine of a graph, or build it; raise DeviceError when that is not allowed or fails."""
         if precision not in self.precisions:
@@ -53,11 +70,12 @@ class TensorRTBackend:
                 f"asked for {precision} on `tensorrt`; found {', '.join(self.precisions)}. Cause: a card computes in what the "
                 "bundle was built in. Build it with `--precision fp16`, or leave `precision` out"
             )
-        return TensorRTSession(self.trt, self.card_runtime, self.load(graph), graph=recorded(graph))
+        options = replace(self.options, tf32=True) if precision == "tf32" else self.options
+        return TensorRTSession(self.trt, self.card_runtime, self.load(graph, options), graph=recorded(graph))
 
-    def load(self, graph: Path) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
+    def load(self, graph: Path, options: BuildOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
         """The engine of a graph, from the folder or built anew."""
-        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, self.options)
+        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, options)
         with self.engines.locked(graph.stem, key):
             plan, reason = self.engines.find(graph.stem, key)
             if plan is not None:
@@ -80,7 +98,7 @@ class TensorRTBackend:
         self.say(f"building a TensorRT engine of {graph.stem} ({reason}); this takes a minute or more, once")
         timing = self.engines.timing_cache(key)
         started = time.perf_counter()
-        built = build_plan(self.trt, graph, self.options, timing.read_bytes() if timing.is_file() else b"")
+        built = build_plan(self.trt, graph, key.options, timing.read_bytes() if timing.is_file() else b"")
         self.engines.keep(graph.stem, key, built.plan, time.perf_counter() - started)
         if built.timing_cache:
             write(timing, built.timing_cache)

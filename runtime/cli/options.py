@@ -9,8 +9,9 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from engine.spec import PRESETS, Geometry
-from runtime.devices import DEVICES
+from runtime.devices import DEVICES, parse
 from runtime.effort import PRESETS as EFFORTS
+from runtime.errors import DeviceError
 from runtime.precision import PRECISIONS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
@@ -35,6 +36,15 @@ def named(choices: tuple[str, ...]) -> typer.models.OptionInfo:
     return option
 
 
+def known_device(value: str) -> str:
+    """A check that a device has a name that there is."""
+    try:
+        parse(value)
+    except DeviceError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
 Arguments: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="PICTURE|QUERY", help="Pictures first, then what to look for.")
 ]
@@ -45,7 +55,12 @@ Queries: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FOLDER", help="A bundle, by name or folder; else the one shipped.")
 ]
-DeviceName: TypeAlias = Annotated[str, named(DEVICES)]
+DeviceName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", callback=known_device, help=f"One of {', '.join(DEVICES)}; `cuda:1` is the second card of several."
+    ),
+]
 PresetName: TypeAlias = Annotated[str, named(EFFORTS)]
 Passes: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
@@ -56,7 +71,7 @@ PrecisionName: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         callback=one_of(*PRECISIONS),
-        help="bf16 runs the passes of an fp32 bundle in bfloat16, where OpenVINO and the processor have it; else as built.",
+        help="bf16 or tf32 runs the passes of an fp32 bundle so, by OpenVINO or on a card; else as built.",
     ),
 ]
 SpecName: TypeAlias = Annotated[str, named(tuple(PRESETS))]

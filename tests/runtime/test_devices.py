@@ -8,10 +8,10 @@ import pytest
 
 from runtime import DeviceError, Localizer, devices
 from runtime.backends.protocol import Backend
-from runtime.devices import DEVICES, OPENERS, PLANNED, findings, open_backend
+from runtime.devices import CARDS, DEVICES, OPENERS, Wish, findings, open_backend, parse
 
 
-def unavailable(threads: int) -> Backend:
+def unavailable(wish: Wish) -> Backend:
     """What a backend does whose library is missing."""
     raise DeviceError("ONNX Runtime is not installed: `pip install 'vlscore[cpu]'`")
 
@@ -20,33 +20,45 @@ def test_the_devices() -> None:
     assert set(DEVICES) == {"auto", "cpu", "cuda", "tensorrt", "openvino"}
 
 
-@pytest.mark.parametrize("device", sorted(PLANNED))
-def test_a_planned_device_says_what_runs_instead(device: str) -> None:
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
+def test_a_card_that_is_not_there_is_told_and_never_replaced(device: str, tiny_bundle: Path) -> None:
     with pytest.raises(DeviceError) as caught:
-        open_backend(device)
-    message = str(caught.value)
-    assert message.startswith(f"asked for `{device}`; found cpu, openvino. Cause: ")
-    assert f"no {PLANNED[device]} backend yet" in message
-    assert "--device cpu" in message
-    assert "python -m runtime doctor" in message
-
-
-@pytest.mark.parametrize("device", sorted(PLANNED))
-def test_a_planned_device_never_falls_back(device: str, tiny_bundle: Path) -> None:
-    with pytest.raises(DeviceError, match=f"asked for `{device}`"):
         Localizer(tiny_bundle, device=device)
+    message = str(caught.value)
+    assert message.startswith("asked for `")
+    for part in ("; found ", "Cause: ", "--device cpu"):
+        assert part in message
 
 
-def test_nothing_usable_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "OPENERS", {"cpu": unavailable})
-    with pytest.raises(DeviceError, match="asked for `cuda`; found no usable device"):
-        open_backend("cuda")
-
-
-@pytest.mark.parametrize("device", ["gpu", "CPU", "", "cuda:0", "mps"])
+@pytest.mark.parametrize("device", ["gpu", "CPU", "", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "mps"])
 def test_unknown_devices_are_answered_with_the_choice(device: str) -> None:
-    with pytest.raises(DeviceError, match=rf"device `{device}` is unknown; choose from auto, cpu, openvino, tensorrt, cuda"):
+    with pytest.raises(DeviceError, match=rf"device `{device}` is unknown; choose from auto, cuda, cpu, openvino, tensorrt"):
         open_backend(device)
+
+
+def test_a_card_has_a_number() -> None:
+    assert [parse(device) for device in ("cuda", "cuda:0", "tensorrt:3", "cpu")] == [
+        ("cuda", 0), ("cuda", 0), ("tensorrt", 3), ("cpu", 0),
+    ]  # fmt: skip
+
+
+def test_options_belong_to_cards() -> None:
+    with pytest.raises(DeviceError, match="`device_options` belong to cuda and tensorrt; device `cpu` has none"):
+        open_backend("cpu", options={"tf32": True})
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "message"),
+    [
+        ("cuda", {"speed": 11}, "asked for `cuda` with options that it does not have: .*speed"),
+        ("cuda:1", {"index": 0}, "say it once"),
+        ("tensorrt", {"policy": "hope"}, "asked for the policy `hope`; found rebuild and refuse"),
+        ("tensorrt", {"level": "high"}, "with options that it does not have: .*level"),
+    ],
+)
+def test_options_that_do_not_exist_are_told(device: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        open_backend(device, options=options)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
@@ -80,7 +92,7 @@ def test_auto_with_nothing_says_why_for_each(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_auto_does_not_hide_other_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(threads: int) -> Backend:
+    def broken(wish: Wish) -> Backend:
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setitem(OPENERS, "cpu", broken)
@@ -93,7 +105,7 @@ def test_findings_cover_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(found) == set(DEVICES) - {"auto"}
     assert found["cpu"].usable
     assert "ONNX Runtime" in found["cpu"].detail
-    assert not any(found[name].usable for name in PLANNED)
+    assert not any(found[name].usable for name in CARDS)
     monkeypatch.setitem(OPENERS, "cpu", unavailable)
     cpu = next(finding for finding in findings() if finding.device == "cpu")
     assert not cpu.usable
