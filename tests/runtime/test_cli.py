@@ -159,7 +159,7 @@ def test_with_explicit_queries_every_argument_is_a_picture() -> None:
         (["a.png", "below"], "up to `below`"),
         (["a.png", "a cat", "b.png"], "`b.png` comes after a query"),
         (["a.png", " "], "a query is empty"),
-        (["a.png", "cat", "--device", "gpu"], "`gpu` is none of auto, cpu"),
+        (["a.png", "cat", "--device", "gpu"], "device `gpu` is unknown; choose from auto, cuda, cpu"),
         (["a.png", "cat", "--spec", "mine"], "`mine` is none of default, paper"),
         (["a.png", "cat", "--geometry", "round"], "`round` is none of crop"),
         (["a.png", "cat", "--threshold", "2"], "`threshold` must be"),

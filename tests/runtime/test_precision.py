@@ -48,8 +48,9 @@ def test_bf16_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("asked", "built", "message"),
     [
-        ("fp8", "fp32", "precision `fp8` is unknown; choose from fp32, bf16, fp16, int8"),
+        ("fp8", "fp32", "precision `fp8` is unknown; choose from fp32, bf16, tf32, fp16, int8, int8-symmetric"),
         ("bf16", "int8", "found a bundle built in int8. Cause: only fp32 bundles can run in bf16"),
+        ("tf32", "fp16", "found a bundle built in fp16. Cause: only fp32 bundles can run in tf32"),
         ("int8", "fp32", "Cause: int8 is baked .* --precision int8"),
         ("fp32", "int8", "Cause: fp32 is baked .* --precision fp32"),
     ],
