@@ -13,7 +13,8 @@ from engine.spec import Align, MaskOrder
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-IMAGE_HALF = ("image", "masked", "instant")  # the last where the model has one
+# The last ones where the bundle has them: only ResNets have `instant`, and stand-ins are built for cards.
+IMAGE_HALF = ("image", "masked", "instant", "masked-small", "masked-fp32")
 TEXT_HALF = ("text", "saliency")
 TEXT_FILES = ("tokenizer.json", "templates.json")
 

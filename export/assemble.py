@@ -21,7 +21,7 @@ from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
 from export.instant import InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
-from export.options import SLOTS, Options, versions
+from export.options import LARGE, SLOTS, SMALLER, Options, versions
 from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded, sha256_of
 
@@ -29,6 +29,7 @@ MASK_EPS = 1e-7
 QUERIES = 16  # texts per run of the saliency graph; one costs as much as sixteen
 Report = Callable[[str], None]
 Inputs = dict[str, torch.Tensor]
+Write = Callable[[str, nn.Module, Inputs, tuple[str, ...], WeightsFile], None]
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
     masked = MaskedGraph(pixels, parts.encoder, parts.dtype, (side, height, width), masks_of(options))
     passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
     write("masked", masked, passes, ("embeddings",), image_weights)
+    write_stand_ins(write, masked, passes, (parts, loaded, options), image_weights)
     if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
         instant = InstantGraph(pixels, parts.encoder, parts.dtype, (side, MASK_EPS))
         write("instant", instant, {"pixels": blank[:1]}, ("maps", "embedding", "embeddings", "base"), image_weights)
@@ -128,6 +130,23 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
     }
     write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), WeightsFile(folder / "saliency.onnx.weights"))
     return graphs
+
+
+def write_stand_ins(
+    write: Write, masked: MaskedGraph, passes: Inputs, model: tuple[Parts, Loaded, Options], weights: WeightsFile
+) -> None:
+    """Write what stands behind the masked graph: a smaller batch where it is large, float32 where that is asked for."""
+    parts, loaded, options = model
+    batch, (height, width) = parts.batch, (parts.maps.height, parts.maps.width)
+    if batch >= LARGE and batch % SMALLER == 0:
+        small = batch // SMALLER
+        fewer = {**passes, "which": passes["which"][:small], "maps": passes["maps"][:small]}
+        write("masked-small", masked, fewer, ("embeddings",), weights)
+    if options.retry and options.precision != "fp32":
+        visual = loaded.model.visual
+        encoder, _ = (resnet_parts if isinstance(visual, ModifiedResNet) else vit_parts)(visual, options)
+        full = MaskedGraph(masked.pixels, encoder.eval(), torch.float32, (parts.side, height, width), masks_of(options))
+        write("masked-fp32", full, passes, ("embeddings",), WeightsFile(weights.path.with_name("masked-fp32.onnx.weights")))
 
 
 def masks_of(options: Options) -> MaskInfo:

@@ -127,6 +127,7 @@ def main(
     blocks: Annotated[int, typer.Option(min=1, help="Vision transformers: how many first blocks give maps.")] = 4,
     components: Annotated[int, typer.Option(min=1, help="Vision transformers: principal components per block.")] = 12,
     calibrate: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="int8: pictures like those to be asked.")] = None,  # noqa: UP045
+    retry: Annotated[bool, typer.Option("--retry", help="fp16, int8: keep float32 passes too, for overflows.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Time batches and devices here; take the best.")] = False,
     serve: Annotated[Optional[Path], typer.Option("--triton", metavar="DIR", help="Write a Triton model repository too.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of `--pretrained none`.")] = 0,
@@ -142,7 +143,8 @@ def main(
         if value not in allowed:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
     try:
-        options = Options(precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components, calibrate, tune)  # type: ignore[arg-type]
+        shape = (precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components)
+        options = Options(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
         if serve is not None:
             triton.told(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())

@@ -25,6 +25,7 @@ BUILT_WITH = ("torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime")
 
 PASS_PIXELS = 32 * 224 * 224  # a batch of 32 at CLIP's usual size; larger pictures get smaller batches
 LARGEST_BATCH, SLOTS = 32, 2
+LARGE, SMALLER = 64, 8  # from this batch on, a graph of an eighth of it is written too, for cards that are full
 PICTURES = Path(__file__).parent / "pictures"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MOST_PICTURES = 16  # to calibrate on; more hardly widens the ranges
@@ -44,6 +45,7 @@ class Options:
     blocks: int = 4
     components: int = 12
     calibrate: str | None = None  # a folder of pictures that int8 is scaled by; the shipped photographs when not given
+    retry: bool = False  # keep the masked graph in float32 as well, for batches whose numbers overflow
     tune: bool = False  # time the masked passes on this machine and take the batch that it likes best
 
     def batch_for(self, side: int, count: int) -> int:

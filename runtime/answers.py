@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -27,6 +29,8 @@ class Answerer:
 
     def __init__(self, manifest: Manifest, saliency: Session, spec: Spec) -> None:
         self.session, self.spec = saliency, spec
+        self.lock = threading.Lock()
+        self.last: tuple[weakref.ref[Scene], Session] | None = None
         self.least = manifest.presence if spec.presence == "margin" else 0.0
         self.rows = manifest.graphs["saliency"].inputs["texts"][1][0]
         self.switches = {
@@ -56,14 +60,30 @@ class Answerer:
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Scores relative to the base `(K,)` and saliency `(h, w)` for each text."""
-        fixed: dict[str, NDArray[np.float32]] = {"embeddings": scene.embeddings, "base": scene.base, "maps": scene.maps}
-        fixed.update({name: np.asarray(value) for name, value in self.switches.items()})
+        session = self.holding(scene)
         for start in range(0, len(texts), self.rows):
             part = texts[start : start + self.rows]
             padded = np.zeros((self.rows, texts.shape[1]), dtype=np.float32)
             padded[: len(part)] = part
-            outputs = self.session.run({**fixed, "texts": padded})
+            outputs = session.run({"texts": padded})
             yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
+
+    def holding(self, scene: Scene) -> Session:
+        """The saliency graph with a scene where the graph runs; the scene asked last stays there, as long as it lives."""
+        with self.lock:
+            if self.last is not None and self.last[0]() is scene:
+                return self.last[1]
+            arrays: dict[str, NDArray[np.float32]] = {"embeddings": scene.embeddings, "base": scene.base, "maps": scene.maps}
+            arrays.update({name: np.asarray(value) for name, value in self.switches.items()})
+            held = self.session.hold(arrays)
+            self.last = (weakref.ref(scene, self.forget), held)
+            return held
+
+    def forget(self, gone: weakref.ref[Scene]) -> None:
+        """Let go of a scene that nobody has any more. Called by the collector, at any time: it must not wait for the lock."""
+        last = self.last
+        if last is not None and last[0] is gone:
+            self.last = None
 
     def one(self, scene: Scene, query: Query, text: Floats, found: tuple[Floats, Floats]) -> Localization:
         """Cut the boxes of one query out of its saliency; `found` is its scores `(K,)` and that map in [0, 1]."""

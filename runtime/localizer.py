@@ -12,8 +12,9 @@ from engine.spec import Spec
 from engine.spec import preset as named_spec
 from runtime.answers import Answerer
 from runtime.backends.protocol import Session
+from runtime.backup import BackedSession
 from runtime.bundle import Bundle, open_bundle
-from runtime.devices import open_for
+from runtime.devices import CARDS, open_for
 from runtime.effort import plan
 from runtime.errors import BundleError, SceneError
 from runtime.home import find_bundle
@@ -69,8 +70,10 @@ class Localizer:
         self.templates = self.text.named_templates(templates)
         self.effort = plan(self.manifest, preset, passes, refine)
         image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}
-        image_half["masked"] = self.session("masked", self.precision)
-        self.encoder = SceneEncoder(self.manifest, image_half, self.spec, self.effort, precision=self.precision)
+        image_half["masked"] = self.masked_session()
+        self.encoder = SceneEncoder(
+            self.manifest, image_half, self.spec, self.effort, precision=self.precision, overlap=self.device in CARDS
+        )
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
         self.refiner = Refiner(self.encoder, self.answerer, self.effort)
         self.opened_in = time.perf_counter() - started
@@ -102,12 +105,30 @@ class Localizer:
             "maps": manifest.maps.count,
             "preset": self.effort.preset,
             "spec": self.spec.name,
+            **self.backup(),
             "opened_in_s": round(self.opened_in, 3),
         }
+
+    def backup(self) -> dict[str, Any]:
+        """What had to stand in for the masked graph so far."""
+        masked = self.encoder.sessions["masked"]
+        return {"shrunk": masked.shrunk, "retried": masked.retried} if isinstance(masked, BackedSession) else {}
 
     def session(self, graph: str, precision: str = "") -> Session:
         """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
         return LazySession(self.backend, self.bundle.graph(graph), precision if precision in ("bf16", "tf32") else "fp32")
+
+    def masked_session(self) -> Session:
+        """The masked graph, with what the bundle has to stand behind it."""
+        masked, graphs = self.session("masked", self.precision), self.manifest.graphs
+        small = graphs.get("masked-small")
+        if small is None and "masked-fp32" not in graphs:
+            return masked
+        return BackedSession(
+            masked,
+            small=None if small is None else (self.session("masked-small", self.precision), small.inputs["which"][1][0]),
+            full=self.session("masked-fp32") if "masked-fp32" in graphs else None,
+        )
 
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""

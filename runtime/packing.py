@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.frame import Frame
+from runtime.backends.protocol import Pending
 from runtime.scene import Floats
 
 Progress = Callable[[int, int], None]
@@ -44,6 +45,14 @@ class Batch:
     which: NDArray[np.int64]  # (B,)
     maps: Floats  # (B, h, w)
     places: list[tuple[Job, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A batch that is under way."""
+
+    batch: Batch
+    pending: Pending
 
 
 @dataclass

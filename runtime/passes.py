@@ -23,7 +23,7 @@ from engine.spec import Spec
 from runtime.backends.protocol import Session
 from runtime.effort import EXACT, Effort
 from runtime.errors import BundleError
-from runtime.packing import Batch, Count, Job, Line, Pixels, Progress
+from runtime.packing import Batch, Count, Flight, Job, Line, Pixels, Progress
 from runtime.preprocess import place
 from runtime.scene import Floats, Scene
 
@@ -39,11 +39,12 @@ class SceneEncoder:
         effort: Effort = EXACT,
         *,
         precision: str | None = None,
+        overlap: bool = False,
     ) -> None:
-        """Take the sessions of the image half's graphs by name."""
+        """Take the sessions of the image half's graphs by name; `overlap` begins a batch before the last one is back."""
         self.manifest, self.spec, self.effort = manifest, spec, effort
         self.precision = manifest.precision if precision is None else precision
-        self.sessions = sessions
+        self.sessions, self.overlap = sessions, overlap
         self.fingerprint = fingerprint(manifest)
         self.lock = threading.Lock()
         self.known_base: Floats | None = None
@@ -55,16 +56,21 @@ class SceneEncoder:
         """
         line = Line(iter(pictures))
         count = Count(progress, self.effort.per_picture(self.manifest.maps.count), expected)
+        flying: deque[Flight] = deque()
         while True:
             self.refill(line)
             if line.jobs and not line.jobs[0].missing:
                 yield self.finish(line.jobs.popleft())
-            elif line.jobs:
-                batch = self.gather(line.jobs)
-                self.run(batch)
-                count.add(len(batch.places), line)
-            else:
+                continue
+            if line.waiting():
+                flying.append(self.launch(self.gather(line.jobs)))
+            elif not flying:
                 break
+            # On a card one batch stays under way while the next picture is read, placed and packed.
+            if len(flying) > self.overlap or not line.waiting():
+                flight = flying.popleft()
+                self.land(flight)
+                count.add(len(flight.batch.places), line)
         count.end()
         if line.fault is not None:
             raise line.fault
@@ -150,16 +156,28 @@ class SceneEncoder:
 
     def run(self, batch: Batch) -> None:
         """Run a batch and hand its embeddings to their pictures."""
-        embeddings = self.run_arrays(batch)
-        for row, (job, index) in enumerate(batch.places):
+        self.land(self.launch(batch))
+
+    def launch(self, batch: Batch) -> Flight:
+        """Begin the masked graph on a batch, which nobody changes from here on."""
+        return Flight(batch, self.sessions["masked"].start({"pixels": batch.pixels, "which": batch.which, "maps": batch.maps}))
+
+    def land(self, flight: Flight) -> None:
+        """Wait for a batch and hand its embeddings to their pictures."""
+        embeddings = self.landed(flight)
+        for row, (job, index) in enumerate(flight.batch.places):
             job.embeddings[index] = embeddings[row]
             job.missing -= 1
 
-    def run_arrays(self, batch: Batch) -> Floats:
-        """Run the masked graph on a batch: unit embeddings `(B, D)`."""
-        embeddings = self.sessions["masked"].run({"pixels": batch.pixels, "which": batch.which, "maps": batch.maps})["embeddings"]
+    def landed(self, flight: Flight) -> Floats:
+        """Wait for a batch: unit embeddings `(B, D)`."""
+        embeddings = flight.pending()["embeddings"]
         check_finite(embeddings, "embeddings")
         return embeddings
+
+    def run_arrays(self, batch: Batch) -> Floats:
+        """Run the masked graph on a batch: unit embeddings `(B, D)`."""
+        return self.landed(self.launch(batch))
 
     def masked_embeddings(self, pixels: Pixels, maps: Floats) -> Floats:
         """Run any number of maps `(n, h, w)` of one square: unit embeddings `(n, D)`."""

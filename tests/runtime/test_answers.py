@@ -14,6 +14,7 @@ from engine.saliency import normalise, to_picture
 from engine.spec import DEFAULT
 from runtime import Localization, Localizer, Query, Scene
 from runtime.answers import Answerer
+from runtime.backends.plain import PlainSession
 from tests.configs import photo
 
 
@@ -73,7 +74,7 @@ def test_queries_run_in_full_rows_only(tiny_localizer: Localizer, cat_scene: Sce
     shapes = []
     inner = tiny_localizer.answerer.session
 
-    class Counted:
+    class Counted(PlainSession):
         def run(self, inputs: Any) -> Any:
             shapes.append(inputs["texts"].shape)
             return inner.run(inputs)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.manifest import Manifest
 from engine.spec import DEFAULT
 from runtime import BundleError, Localizer, Scene
+from runtime.backends.plain import PlainSession
 from runtime.bundle import open_bundle
 from runtime.passes import SceneEncoder
 from tests.configs import photo
@@ -31,7 +32,7 @@ def picture(live: int, colour: int = 100) -> Pixels:
 
 
 @dataclass
-class FakeImage:
+class FakeImage(PlainSession):
     """Gives maps that are live as often as the picture's green says, the others constant."""
 
     manifest: Manifest
@@ -46,7 +47,7 @@ class FakeImage:
 
 
 @dataclass
-class FakeMasked:
+class FakeMasked(PlainSession):
     """An embedding that tells which picture and which map it was made of."""
 
     manifest: Manifest
@@ -175,7 +176,7 @@ def test_progress_without_a_known_number_of_pictures(fakes: Fakes) -> None:
 
 
 @dataclass
-class Broken:
+class Broken(PlainSession):
     """A session one of whose outputs has gone wrong."""
 
     inner: Any
@@ -221,7 +222,7 @@ def test_real_pictures_in_a_stream_are_those_encoded_alone(tiny_vit_localizer: L
     encoder, counted = tiny_vit_localizer.encoder, []
     inner = encoder.sessions["masked"]
 
-    class Counted:
+    class Counted(PlainSession):
         def run(self, inputs: Any) -> Any:
             counted.append(1)
             return inner.run(inputs)
