@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 GPU ?= .venv-gpu
 RTX ?= .venv-rtx
+ORT ?= .venv-ort-gpu
 MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rtx/$(model)+$(way))) \
     $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
 BUNDLES ?= runtime/models/demo-rn runtime/models/demo-vit $(MADE)
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full test-rtx check bench gpu clean
+.PHONY: help demo test test-full test-rtx test-ort-gpu check bench gpu clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,6 +31,9 @@ test-rtx: $(VENV)/dev.stamp $(RTX)/rtx.stamp $(filter out/rtx/%,$(BUNDLES))  ## 
 	    $(addprefix --bundle ,$(BUNDLES)) --table out/rtx.md
 	@cat out/rtx.md
 
+test-ort-gpu: $(ORT)/ort.stamp  ## the strict choice of a card, with the real onnxruntime-gpu wheel (needs no card)
+	PYTHONPATH=. $(ORT)/bin/python -m pytest -c tests/ort_gpu/pytest.ini --rootdir tests/ort_gpu tests/ort_gpu
+
 check: $(VENV)/dev.stamp  ## lint, types, room rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,7 +47,7 @@ gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environmen
 	$(GPU)/bin/python -m bench.gpu
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) $(GPU) $(RTX) out build *.egg-info
+	rm -rf $(VENV) $(GPU) $(RTX) $(ORT) out build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -82,3 +86,9 @@ out/rtx/%: | $(VENV)/dev.stamp
 	@mkdir -p out/rtx
 	$(BIN)/python -m export.build --backbone $(word 1,$(subst +, ,$*)) --precision $(word 2,$(subst +, ,$*)) \
 	    $(if $(findstring demo,$*),,--pretrained none) --out $@
+
+# The wheel without CUDA's libraries: whoever has them has a card, and `make gpu`.
+$(ORT)/ort.stamp:
+	$(PYTHON) -m venv $(ORT)
+	$(ORT)/bin/python -m pip install --quiet --disable-pip-version-check onnxruntime-gpu onnx pytest --editable .
+	@touch $@
