@@ -13,7 +13,7 @@ import typer
 
 from engine.manifest import Manifest
 from engine.spec import preset
-from export import assemble, batches, gate, quantise, show, speed, triton
+from export import assemble, batches, engines, gate, quantise, show, speed, triton
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
 from export.options import MAP_SOURCES, PRECISIONS, Options, calibration_pictures, inputs_hash
@@ -129,6 +129,7 @@ def main(
     calibrate: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="int8: pictures like those to be asked.")] = None,  # noqa: UP045
     retry: Annotated[bool, typer.Option("--retry", help="fp16, int8: keep float32 passes too, for overflows.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Time batches and devices here; take the best.")] = False,
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build the TensorRT engines too; needs the card.")] = False,
     serve: Annotated[Optional[Path], typer.Option("--triton", metavar="DIR", help="Write a Triton model repository too.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of `--pretrained none`.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Build even when the bundle is up to date.")] = False,
@@ -146,6 +147,8 @@ def main(
         shape = (precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components)
         options = Options(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
+        if tensorrt:
+            typer.echo(f"{engines.build_engines(target, typer.echo)} TensorRT engines are ready")
         if serve is not None:
             triton.told(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())
     except REFUSED as error:

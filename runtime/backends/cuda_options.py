@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.records import RecordError, read, settle
+from runtime.backends.content import content_hash
 from runtime.errors import DeviceError
 from runtime.home import bundle_home
 
@@ -85,17 +85,6 @@ def read_options(given: Mapping[str, Any] | None, index: int) -> CudaOptions:
             f'`device="cuda:{options.index}"`'
         )
     return replace(options, index=index)
-
-
-def content_hash(graph: Path) -> str:
-    """Hash of a graph and of the files of weights beside it that it names."""
-    content = graph.read_bytes()
-    digest = hashlib.sha256(content)
-    for path in sorted(graph.parent.glob("*.weights")):
-        if path.name.encode() in content:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def switch(on: bool) -> str:

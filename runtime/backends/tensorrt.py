@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.records import RecordError, read
+from runtime.backends.content import content_hash
 from runtime.backends.cuda_memory import CudaRuntime, DeviceRuntime
 from runtime.backends.trt_build import BuildOptions, EngineError, Trt, build_plan, make_log
-from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, graph_hash, write
+from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, write
 from runtime.backends.trt_session import TensorRTSession
 from runtime.errors import DeviceError
 from runtime.home import bundle_home
@@ -75,7 +76,7 @@ class TensorRTBackend:
 
     def load(self, graph: Path, options: BuildOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
         """The engine of a graph, from the folder or built anew."""
-        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, options)
+        key = Key(content_hash(graph), str(self.trt.__version__), self.card, options)
         with self.engines.locked(graph.stem, key):
             plan, reason = self.engines.find(graph.stem, key)
             if plan is not None:

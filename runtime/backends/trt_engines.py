@@ -112,17 +112,6 @@ def difference(theirs: dict[str, object], ours: dict[str, object]) -> str:
     return "there is one for " + " and ".join(off) if off else ""
 
 
-def graph_hash(graph: Path) -> str:
-    """Hash of a graph and of the weights beside it that it names."""
-    content = graph.read_bytes()
-    digest = hashlib.sha256(content)
-    for path in sorted(graph.parent.glob("*.weights")):
-        if path.name.encode() in content:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
 def check_owner(path: Path) -> None:
     """Refuse what others own or may write to."""
     state = path.stat()
