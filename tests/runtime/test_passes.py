@@ -118,6 +118,51 @@ def test_passes_of_several_pictures_share_batches(fakes: Fakes, lives: list[int]
         assert len(fakes.masked.batches) == math.ceil(sum(lives) / 7) + 1
 
 
+@dataclass
+class Busy(PlainSession):
+    """A card: what is started is done when somebody waits for it."""
+
+    inner: FakeMasked
+    log: list[str] = field(default_factory=list)
+
+    def run(self, inputs: Any) -> dict[str, NDArray[np.float32]]:
+        return self.start(inputs)()
+
+    def start(self, inputs: Any) -> Any:
+        number = sum(line.startswith("start") for line in self.log)
+        self.log.append(f"start {number}")
+
+        def pending() -> dict[str, NDArray[np.float32]]:
+            self.log.append(f"wait {number}")
+            return self.inner.run(inputs)
+
+        return pending
+
+
+@pytest.mark.parametrize("lives", [[20], [40, 40], [3, 3, 3], [10, 0, 5, 40, 1], [0], [1] * 9])
+def test_on_a_card_the_next_batch_is_packed_while_one_is_under_way(fakes: Fakes, lives: list[int]) -> None:
+    card, told = Busy(fakes.masked), list[tuple[int, int]]()
+    encoder = SceneEncoder(fakes.manifest, {"image": fakes.image, "masked": card}, DEFAULT, overlap=True)
+    encoder.base()
+    card.log.clear()
+    pictures = [picture(live, colour) for colour, live in enumerate(lives)]
+    for colour, (scene, live) in enumerate(zip(encoder.encode(pictures, lambda *pair: told.append(pair)), lives, strict=True)):
+        check(scene, live, colour)
+    batches = len(card.log) // 2
+    waits = [line for line in card.log if line.startswith("wait")]
+    assert waits == [f"wait {number}" for number in range(batches)]  # in order, each once
+    if sum(lives) >= 20:
+        assert card.log[:3] == ["start 0", "start 1", "wait 0"]
+    assert not told or told[-1] == (sum(lives), sum(lives))
+
+
+def test_on_cores_batches_follow_each_other(fakes: Fakes) -> None:
+    cores = Busy(fakes.masked)
+    encoder = SceneEncoder(fakes.manifest, {"image": fakes.image, "masked": cores}, DEFAULT)
+    check(next(encoder.encode([picture(40)])), 40)
+    assert cores.log == [f"{step} {number}" for number in range(7) for step in ("start", "wait")]
+
+
 def test_the_base_is_run_once_for_all_pictures(fakes: Fakes) -> None:
     scenes = [next(fakes.encoder.encode([picture(5, colour)])) for colour in (1, 2, 3)]
     assert fakes.masked.batches == [0, 5, 5, 5]
