@@ -70,6 +70,7 @@ OPENERS: dict[str, Callable[[Wish], Backend]] = {
 }
 ON_REQUEST = ("tensorrt",)  # never chosen by `auto`: it builds engines first, which takes minutes
 CARDS = ("cuda", "tensorrt")  # may be followed by a card's number: `cuda:1`
+AS_SAID = "as said"  # the message itself ends with what to do
 DEVICES: tuple[str, ...] = ("auto", *OPENERS)
 
 
@@ -149,6 +150,6 @@ def findings() -> list[Finding]:
         try:
             found.append(Finding(name, True, opener(Wish(default_threads())).detail, ""))
         except DeviceError as error:
-            # The message ends with the command that repairs this very fault.
-            found.append(Finding(name, False, str(error), "as said"))
+            fault, _, repair = str(error).partition(" Repair: ")
+            found.append(Finding(name, False, fault, repair or AS_SAID))
     return found

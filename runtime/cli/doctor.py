@@ -17,7 +17,7 @@ from rich.text import Text
 from runtime import __version__
 from runtime.backends.onnx_cpu import installed_wheels
 from runtime.cli.shelf import Shelved, bundles
-from runtime.devices import Finding, findings
+from runtime.devices import AS_SAID, Finding, findings
 from runtime.home import DEFAULT_MODEL, bundle_home
 from runtime.machine import Machine, look
 
@@ -124,8 +124,10 @@ def device_row(finding: Finding) -> list[str | Text]:
     """A device, whether it can be used, and why or what to do."""
     if finding.usable:
         return [finding.device, Text("usable", "green"), Text(finding.detail)]
-    repair = Text.assemble(f"{finding.detail}\n", ("repair: ", "dim"), finding.repair)
-    return [finding.device, Text("no", "yellow"), repair]
+    if finding.repair == AS_SAID:
+        return [finding.device, Text("no", "yellow"), Text(finding.detail)]
+    told = Text.assemble(f"{finding.detail}\n", ("repair: ", "dim"), finding.repair)
+    return [finding.device, Text("no", "yellow"), told]
 
 
 def bundle_rows(diagnosis: Diagnosis) -> Iterable[list[str | Text]]:
