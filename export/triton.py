@@ -107,12 +107,14 @@ def graph_model(bundle: Bundle, graph: str, place: Path, serving: Serving, kind:
     if plans:
         for sm, file in plans:
             if file is not None:
-                share(file, version / plan_name(sm))
+                shutil.copyfile(file, version / plan_name(sm))
         return folder
-    share(bundle.graph(graph), version / "model.onnx")
+    shutil.copyfile(bundle.graph(graph), version / "model.onnx")
     for weights in weights_of(bundle, graph):
         # ONNX Runtime looks for external weights by the name in the graph, in the folder of the graph's file.
-        share(bundle.file(weights), version / weights)
+        # A copy: it refuses a symbolic link that leads out of the folder, and `onnx` refuses a file with a second
+        # (hard) link, so linking would make the bundle itself unreadable to other tools.
+        shutil.copyfile(bundle.file(weights), version / weights)
     return folder
 
 
@@ -136,16 +138,8 @@ def front_model(bundle: Bundle, place: Path, serving: Serving) -> Path:
     (folder / "config.pbtxt").write_text(front_config(serving.name, serving.preset, serving.spec), encoding="utf-8")
     shutil.copyfile(FRONT, version / "model.py")
     for name in (MANIFEST, *TEXT_FILES):
-        share(bundle.file(name), version / name)
+        shutil.copyfile(bundle.file(name), version / name)
     return folder
-
-
-def share(source: Path, target: Path) -> None:
-    """Give a file a second name; a copy where the file system cannot. Never a symbolic link: those may not leave the folder."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def read_plan(text: str) -> tuple[str, Path | None]:
