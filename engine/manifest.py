@@ -15,7 +15,8 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 # The last ones where the bundle has them: only ResNets have `instant`, and stand-ins are built for cards.
 IMAGE_HALF = ("image", "masked", "instant", "masked-small", "masked-fp32")
-TEXT_HALF = ("text", "saliency")
+TEXT_GRAPHS = ("text", "text-short", "text-many")  # the last two read short texts: one, or many at once
+TEXT_HALF = (*TEXT_GRAPHS, "saliency")
 TEXT_FILES = ("tokenizer.json", "templates.json")
 
 # An array that enters or leaves a graph: its dtype and its shape.
@@ -92,7 +93,7 @@ class MaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class TextInfo:
-    """Tokens per text, and texts per run of the text graph."""
+    """Tokens per text, and texts per run of the graph that reads whole ones."""
 
     context: int
     batch: int

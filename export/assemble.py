@@ -18,7 +18,7 @@ from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Ma
 from export.backbones import Backbone
 from export.contract import check_contract
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
-from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph
+from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
 from export.instant import InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
 from export.options import LARGE, SLOTS, SMALLER, Options, versions
@@ -26,7 +26,8 @@ from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded, sha256_of
 
 MASK_EPS = 1e-7
-QUERIES = 16  # texts per run of the saliency graph; one costs as much as sixteen
+QUERIES = 16  # texts per run of the saliency graph, where one costs as much as sixteen, and of `text-many`
+SHORT = 16  # tokens: "a photo of the large brown dog" has nine, its ends included
 Report = Callable[[str], None]
 Inputs = dict[str, torch.Tensor]
 Write = Callable[[str, nn.Module, Inputs, tuple[str, ...], WeightsFile], None]
@@ -119,8 +120,7 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
     if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
         instant = InstantGraph(pixels, parts.encoder, parts.dtype, (side, MASK_EPS))
         write("instant", instant, {"pixels": blank[:1]}, ("maps", "embedding", "embeddings", "base"), image_weights)
-    tokens = {"tokens": torch.zeros(options.text_batch, parts.context, dtype=torch.int64)}
-    write("text", TextGraph(parts.text), tokens, ("embeddings",), WeightsFile(folder / "text.onnx.weights"))
+    write_text(write, parts, options.text_batch, WeightsFile(folder / "text.onnx.weights"))
     scoring = {
         "embeddings": torch.rand(count, parts.dim),
         "base": torch.rand(parts.dim),
@@ -130,6 +130,19 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, r
     }
     write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), WeightsFile(folder / "saliency.onnx.weights"))
     return graphs
+
+
+def write_text(write: Write, parts: Parts, batch: int, weights: WeightsFile) -> None:
+    """Write the text tower: whole, and for short texts, which nearly all are, where that changes no number."""
+
+    def tokens(texts: int, context: int) -> Inputs:
+        return {"tokens": torch.zeros(texts, context, dtype=torch.int64)}
+
+    write("text", TextGraph(parts.text), tokens(batch, parts.context), ("embeddings",), weights)
+    if parts.context > SHORT and looks_back_only(parts.text):
+        short = TextGraph(parts.text, SHORT)
+        write("text-short", short, tokens(1, SHORT), ("embeddings",), weights)
+        write("text-many", short, tokens(QUERIES, SHORT), ("embeddings",), weights)
 
 
 def write_stand_ins(

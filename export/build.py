@@ -119,7 +119,7 @@ def main(
     pretrained: Annotated[str, typer.Option(help="A tag, `hf-hub:ORG/NAME`, a file, or `none`; else `openai`.")] = "",
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
     batch: Annotated[Optional[int], typer.Option(min=1, help="Masked passes per run.")] = None,  # noqa: UP045 - typer reads it
-    text_batch: Annotated[int, typer.Option(min=1, help="Texts per run of the text graph.")] = 1,
+    text_batch: Annotated[int, typer.Option(min=1, help="Texts per run of the graph that reads long ones.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="Bundle folder; else by name in $VLSCORE_HOME.")] = None,  # noqa: UP045
     spec: Annotated[str, typer.Option(help="Preset whose masks are baked in: default or paper.")] = "default",
     activation: Annotated[Optional[str], typer.Option(help="gelu or quickgelu, for files that do not say.")] = None,  # noqa: UP045

@@ -22,6 +22,7 @@ from runtime.localizer import Localizer
 from runtime.packing import Job
 from runtime.pictures import read_picture
 from runtime.query import Query
+from runtime.text import ends
 
 SAMPLE = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists
 PROMPTS = {"cat": "a cat", "coffee": "a cup of coffee", "astronaut": "an astronaut", "rocket": "a rocket"}
@@ -139,7 +140,7 @@ def compare(localizer: Localizer, reference: Reference, picture: NDArray[np.uint
         map_error=float(np.abs(raw - ours_raw).max() / max(float(np.abs(raw).max()), 1e-12)),
         image_cosine=float(image @ job.embedding),
         masked_cosine=lowest_cosine(masked[1:], job.embeddings[sample]),
-        text_cosine=float(wanted_text @ text),
+        text_cosine=min(lowest_cosine(wanted_text[np.newaxis], read) for read in every_reading(localizer, prompt)),
         score_error=float(np.abs(ours - wanted).max(initial=0)),
         flips=int(flipped.sum()),
         beyond=int((flipped & (np.abs(wanted) > tolerance)).sum()),
@@ -147,6 +148,13 @@ def compare(localizer: Localizer, reference: Reference, picture: NDArray[np.uint
         agreement=-largest(-agreement for _, agreement in answered),
         passes=len(sample),
     )
+
+
+def every_reading(localizer: Localizer, prompt: str) -> Iterator[Floats]:
+    """A prompt's embedding `(1, D)` by each text graph that can read it."""
+    tokens = localizer.text.tokens([prompt])
+    length = int(ends(tokens)[0])
+    return (reader.read(tokens) for reader in localizer.text.readers if length <= reader.tokens)
 
 
 def encode_sample(localizer: Localizer, picture: NDArray[np.uint8]) -> tuple[Job, list[int]]:

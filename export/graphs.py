@@ -1,10 +1,12 @@
-"""The four graphs of a bundle as PyTorch modules: what runs on the device, from u8 pixels to the saliency map.
+"""The graphs of a bundle as PyTorch modules: what runs on the device, from u8 pixels to the saliency map.
 
 All shapes are fixed when a graph is exported. Pixels enter as u8; normalisation of pixels, masks, embeddings and
 scores happens inside. Whatever the precision of the encoder, min-max, L2 norms and scores are float32.
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -127,16 +129,36 @@ class SaliencyGraph(nn.Module):
 
 
 class TextGraph(nn.Module):
-    """Tokens to unit embeddings, by the model's own text tower."""
+    """Tokens to unit embeddings, by the model's own text tower, or by one that reads fewer tokens."""
 
-    def __init__(self, model: Tower) -> None:
+    def __init__(self, model: Tower, context: int | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model = model if context is None else shortened(model, context)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Take token ids `(N, T)`; give unit embeddings `(N, D)`."""
         embeddings: Tensor = self.model.encode_text(tokens)
         return F.normalize(embeddings.float(), dim=-1)
+
+
+def looks_back_only(model: Tower) -> bool:
+    """Whether a text's embedding is read at its end, by a tower whose tokens see only what stands before them."""
+    return getattr(model, "attn_mask", None) is not None and getattr(model, "text_pool_type", "") == "argmax"
+
+
+def shortened(model: Tower, context: int) -> Tower:
+    """The same text tower, sharing every weight, for texts that end within `context` tokens.
+
+    What follows a text's end is padding that nothing looks at, so leaving it out changes no number and saves its work.
+    """
+    if not looks_back_only(model):
+        raise ValueError("this text tower looks at what follows a text's end: it cannot be shortened")
+    short = copy.copy(model)
+    # A module's copy shares its tables of parameters and buffers; these two are cut in tables of its own.
+    positions = nn.Parameter(model.positional_embedding[:context], requires_grad=False)
+    short._parameters = {**model._parameters, "positional_embedding": positions}
+    short._buffers = {**model._buffers, "attn_mask": model.attn_mask[:context, :context]}
+    return short
 
 
 def min_max(planes: Tensor, eps: float) -> Tensor:

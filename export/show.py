@@ -14,7 +14,7 @@ from engine.manifest import Manifest
 from export.backbones import TABLE, own_names, supported_names, tags
 from runtime.tuned import Timing
 
-STEPS = 6  # weights, four graphs, comparison; tuning and quantising add theirs
+STEPS = 8  # weights, six graphs, comparison; ResNets have `instant`, tuning and quantising add theirs
 
 console = Console(stderr=True, highlight=False)
 Report = Callable[[str], None]

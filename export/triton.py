@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from engine.manifest import MANIFEST, TEXT_FILES
+from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF
 from engine.spec import preset as named_spec
 from export.triton_config import MARK, TritonError, front_config, graph_config
 from runtime.bundle import Bundle, open_bundle
@@ -120,7 +120,7 @@ def graph_model(bundle: Bundle, graph: str, place: Path, serving: Serving, kind:
 
 def weights_of(bundle: Bundle, graph: str) -> list[str]:
     """The weight files that a graph may point into: the image half shares one."""
-    half = "text" if graph in ("text", "saliency") else "image"
+    half = "text" if graph in TEXT_HALF else "image"
     wanted = () if graph == "saliency" else (f"{bundle.manifest.graphs[half].file}.", f"{bundle.manifest.graphs[graph].file}.")
     return [name for name in bundle.manifest.files if name.startswith(wanted)] if wanted else []
 

@@ -17,7 +17,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from engine.manifest import TEXT_FILES, GraphInfo
+from engine.manifest import TEXT_FILES, TEXT_HALF, GraphInfo
 from engine.spec import preset as named_spec
 from runtime.answers import Answerer
 from runtime.backends.plain import PlainSession
@@ -97,8 +97,8 @@ class Front:
         spec = named_spec(parameters.get("spec", "default"))
         effort = plan(manifest, parameters.get("preset", "exact"), None, None)
         sessions = {graph: ServedSession(f"{name}_{graph}", info) for graph, info in manifest.graphs.items()}
-        image_half = {graph: session for graph, session in sessions.items() if graph not in ("text", "saliency")}
-        self.text = TextEncoder(Bundle(folder, manifest), sessions["text"])
+        image_half = {graph: session for graph, session in sessions.items() if graph not in TEXT_HALF}
+        self.text = TextEncoder(Bundle(folder, manifest), sessions)
         self.encoder = SceneEncoder(manifest, dict(image_half), spec, effort)
         self.answerer = Answerer(manifest, sessions["saliency"], spec)
         self.refiner = Refiner(self.encoder, self.answerer, effort)

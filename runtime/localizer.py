@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, overload
 
-from engine.manifest import IMAGE_HALF, Manifest, fingerprint
+from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
 from engine.spec import Spec
 from engine.spec import preset as named_spec
 from runtime.answers import Answerer
@@ -66,7 +66,7 @@ class Localizer:
         check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
-        self.text = TextEncoder(self.bundle, self.session("text"))
+        self.text = TextEncoder(self.bundle, {name: self.session(name) for name in TEXT_GRAPHS if name in self.manifest.graphs})
         self.templates = self.text.named_templates(templates)
         self.effort = plan(self.manifest, preset, passes, refine)
         image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}

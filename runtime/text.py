@@ -7,12 +7,14 @@ import json
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from engine.manifest import TEXT_GRAPHS
 from runtime.backends.protocol import Session
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, QueryError
@@ -27,12 +29,32 @@ class QueryWarning(UserWarning):
     """A query was longer than the model reads."""
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A text graph: it reads up to `texts` texts a run, whose ends lie within its `tokens` tokens."""
+
+    session: Session
+    texts: int
+    tokens: int
+
+    def read(self, tokens: NDArray[np.int64]) -> Vectors:
+        """Embed the texts of one run, `(n, T)` to `(n, D)`; what is empty is padded, what is too long is padding."""
+        full = np.zeros((self.texts, self.tokens), dtype=np.int64)
+        full[: len(tokens)] = tokens[:, : self.tokens]
+        embedded = self.session.run({"tokens": full})["embeddings"][: len(tokens)]
+        if not np.isfinite(embedded).all():  # every comparison with NaN is false: it would read as "not there"
+            raise BundleError("the model's texts hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
+        return embedded
+
+
 class TextEncoder:
     """Turns queries into unit embeddings `(Q, D)`; prompts seen before cost nothing. Safe to share between threads."""
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
-        self.session = session
-        self.batch, self.context = bundle.manifest.text.batch, bundle.manifest.text.context
+    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
+        """Take the bundle's text graphs by name; sessions of other graphs are left alone."""
+        graphs = bundle.manifest.graphs
+        self.readers = tuple(Reader(sessions[name], *graphs[name].inputs["tokens"][1]) for name in TEXT_GRAPHS if name in graphs)
+        self.context = bundle.manifest.text.context
         try:
             self.tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer.json")))
             sets = json.loads(bundle.file("templates.json").read_text(encoding="utf-8"))
@@ -68,14 +90,10 @@ class TextEncoder:
         with self.lock:
             found = {prompt: self.cache[prompt] for prompt in prompts if prompt in self.cache}
         missing = [prompt for prompt in prompts if prompt not in found]
-        for start in range(0, len(missing), self.batch):
-            part = missing[start : start + self.batch]
-            tokens = np.zeros((self.batch, self.context), dtype=np.int64)
-            tokens[: len(part)] = self.tokens(part)
-            embedded = self.session.run({"tokens": tokens})["embeddings"]
-            if not np.isfinite(embedded).all():  # every comparison with NaN is false: it would read as "not there"
-                raise BundleError("the model's texts hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
-            found.update(zip(part, embedded, strict=False))
+        if missing:
+            tokens = self.tokens(missing)
+            for reader, rows in shared_out(ends(tokens), self.readers):
+                found.update(zip((missing[row] for row in rows), reader.read(tokens[rows]), strict=True))
         with self.lock:
             self.cache.update((prompt, found[prompt]) for prompt in missing)
             while len(self.cache) > CACHED_PROMPTS:
@@ -93,6 +111,24 @@ class TextEncoder:
                     stacklevel=2,
                 )
         return np.array([encoding.ids for encoding in encoded], dtype=np.int64)
+
+
+def ends(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many tokens `(n,)` each text has, its end included: the end is the largest of all tokens, and padding follows."""
+    return np.asarray(tokens.argmax(axis=1) + 1)
+
+
+def shared_out(lengths: NDArray[np.int64], readers: Sequence[Reader]) -> Iterator[tuple[Reader, NDArray[np.intp]]]:
+    """Share texts of these lengths out to runs of the readers: to the shortest that hold them, in runs at least half full."""
+    left = np.arange(len(lengths))
+    for tokens in sorted({reader.tokens for reader in readers}):
+        fits = lengths[left] <= tokens
+        waiting, left = left[fits], left[~fits]
+        by_size = sorted((reader for reader in readers if reader.tokens == tokens), key=lambda reader: -reader.texts)
+        while len(waiting):
+            reader = next((reader for reader in by_size if reader.texts <= 2 * len(waiting)), by_size[-1])
+            yield reader, waiting[: reader.texts]
+            waiting = waiting[reader.texts :]
 
 
 def clean(text: str) -> str:

@@ -28,14 +28,18 @@ def vocabulary(localizer: Localizer) -> list[str]:
     return words
 
 
-def test_words(benchmark: BenchmarkFixture, localizer: Localizer) -> None:
-    """A text never seen before: tokens and the text tower."""
+@pytest.mark.parametrize(
+    ("count", "ending"), [(1, ""), (80, ""), (1, " in the old part of a small town by a lake in a wide valley")]
+)
+def test_words(benchmark: BenchmarkFixture, localizer: Localizer, count: int, ending: str) -> None:
+    """Texts never seen before, short or long: tokens and the text tower."""
     numbers = iter(range(10**6))
 
     def ask() -> Floats:
-        return localizer.text.embed([Query((f"something new, number {next(numbers)}",))])
+        return localizer.text.embed([Query((f"something new, number {next(numbers)}{ending}",)) for _ in range(count)])
 
-    assert np.linalg.norm(ask()) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(ask()[0]) == pytest.approx(1, abs=1e-5)
+    benchmark.extra_info["queries"] = count
     benchmark.pedantic(ask, rounds=20, warmup_rounds=2)
 
 

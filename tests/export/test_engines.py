@@ -24,13 +24,14 @@ def test_engines_are_built_once_and_found_at_run_time(tiny_bundle: Path, tmp_pat
     fake = Fake(11, card)
     monkeypatch.setattr(engines, "TensorRTBackend", lambda say: TensorRTBackend(trt=fake, runtime=card, say=say))
     said: list[str] = []
-    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == len(said) == 5
+    count = len(open_bundle(tiny_bundle).manifest.graphs)
+    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == len(said) == count
     assert all("building a TensorRT engine of" in line for line in said)
-    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == 5
+    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == count
     strict = TensorRTBackend(trt=fake, runtime=card, policy="refuse")
     for graph in open_bundle(tiny_bundle).manifest.graphs.values():
         strict.open(tiny_bundle / graph.file)
-    assert len(list((tmp_path / "home" / ".tensorrt").glob("*.plan"))) == 5
+    assert len(list((tmp_path / "home" / ".tensorrt").glob("*.plan"))) == count
 
 
 def test_without_a_card_the_bundle_stays_and_the_refusal_is_clear(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

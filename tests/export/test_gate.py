@@ -114,11 +114,23 @@ def test_an_honest_build_passes(build_sabotaged: Callable[..., Path]) -> None:
         (spoil_weight("image", "pool.value_weight", 0.02), "masked_cosine"),
         (spoil_weight("image", "stages.3", 0.02), "map_error"),
         (spoil_weight("text", "text_projection", 0.02), "text_cosine"),
+        (negate_output("text-short", "embeddings"), "text_cosine"),
+        (negate_output("text-many", "embeddings"), "text_cosine"),
         (negate_output("saliency", "scores"), "score_error"),
         (negate_output("saliency", "saliency"), "box_agreement"),
         (swap_alignment, "masked_cosine"),
     ],
-    ids=["pool keys", "pool values", "last stage", "text projection", "scores", "saliency", "mask alignment"],
+    ids=[
+        "pool keys",
+        "pool values",
+        "last stage",
+        "text projection",
+        "short texts",
+        "many texts",
+        "scores",
+        "saliency",
+        "mask alignment",
+    ],
 )
 def test_sabotage_is_found_and_named(spoil: Sabotage, figure: str, build_sabotaged: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,13 +17,15 @@ from onnx import ModelProto, TensorProto
 
 from engine.manifest import Manifest
 from engine.masks import masks
+from export.graphs import TextGraph, looks_back_only
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.bundle import open_bundle
 
 if TYPE_CHECKING:
+    from export.weights import Loaded
     from tests.conftest import MakeBundle
 
-GRAPHS = ("image", "masked", "text", "saliency")
+GRAPHS = ("image", "masked", "text", "text-short", "text-many", "saliency")
 BUNDLES = ("tiny_bundle", "tiny_vit_bundle", "tiny_fp16_bundle")
 
 # Everything the graphs of either family need. Each is a plain tensor operation that every runtime has; a new one here
@@ -229,3 +232,19 @@ def test_every_map_source_builds_and_keeps_the_contract(make_bundle: MakeBundle,
     model = onnx.load(folder / "image.onnx")
     assert {node.op_type for node in model.graph.node} <= ALLOWED
     typed(model)
+
+
+def test_a_tower_that_looks_ahead_is_not_shortened(loaded: Loaded) -> None:
+    tower = copy.copy(loaded.model)
+    tower.text_pool_type = "last"
+    assert looks_back_only(loaded.model)
+    assert not looks_back_only(tower)
+    with pytest.raises(ValueError, match="cannot be shortened"):
+        TextGraph(tower, 16)
+
+
+def test_a_shortened_tower_shares_its_weights_and_leaves_the_whole_one_alone(loaded: Loaded) -> None:
+    short = TextGraph(loaded.model, 16).model
+    assert short.token_embedding.weight is loaded.model.token_embedding.weight
+    assert (len(short.positional_embedding), len(loaded.model.positional_embedding)) == (16, 77)
+    assert (short.attn_mask.shape, loaded.model.attn_mask.shape) == ((16, 16), (77, 77))

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from typer.testing import CliRunner
 
+from engine.manifest import TEXT_HALF
 from export import build
 from export.triton import Serving, app, write_repository
 from export.triton_config import TYPES, TritonError
@@ -34,7 +35,7 @@ def repository(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_every_graph_and_the_front_are_models(repository: Path) -> None:
-    names = {"vlscore", *(f"vlscore_{graph}" for graph in ("image", "masked", "instant", "text", "saliency"))}
+    names = {"vlscore", *(f"vlscore_{graph}" for graph in ("image", "masked", "instant", *TEXT_HALF))}
     assert {path.name for path in repository.iterdir()} == names
     assert [path.name for path in repository.parent.iterdir()] == ["models"]
     assert {path.name for path in (repository / "vlscore" / "1").iterdir()} == {

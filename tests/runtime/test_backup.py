@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.manifest import TEXT_HALF
 from runtime import Localizer
 from runtime.backends.plain import PlainSession
 from runtime.backends.protocol import Arrays, Outputs, Pending
@@ -129,5 +130,5 @@ class Lost(PlainSession):
 
 
 def test_small_bundles_bring_neither(tiny_localizer: Localizer) -> None:
-    assert set(tiny_localizer.manifest.graphs) == {"image", "masked", "instant", "text", "saliency"}
+    assert set(tiny_localizer.manifest.graphs) == {"image", "masked", "instant", *TEXT_HALF}
     assert "retried" not in tiny_localizer.info

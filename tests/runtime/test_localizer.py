@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.manifest import TEXT_GRAPHS
 from engine.spec import DEFAULT, PAPER
 from runtime import BundleError, Localization, Localizer, PictureError, Query, QueryError, Scene, Spec
 from tests.configs import PICTURES, photo
@@ -150,7 +151,7 @@ def test_saved_scenes_never_load_the_image_half(bundle_copy: Path, cat_scene: Sc
 def test_graphs_are_loaded_when_first_run(tiny_vit_bundle: Path) -> None:
     localizer = Localizer(tiny_vit_bundle, device="cpu")
     sessions: dict[str, Any] = {
-        "text": localizer.text.session,
+        **{name: localizer.text.readers[place].session for place, name in enumerate(TEXT_GRAPHS)},
         "image": localizer.encoder.sessions["image"],
         "masked": localizer.encoder.sessions["masked"],
         "saliency": localizer.answerer.session,
@@ -163,7 +164,11 @@ def test_graphs_are_loaded_when_first_run(tiny_vit_bundle: Path) -> None:
     scene = localizer.encode(photo("coffee"))
     assert loaded() == {"image", "masked"}
     localizer.locate(scene, "a cat")
-    assert loaded() == {"image", "masked", "text", "saliency"}
+    assert loaded() == {"image", "masked", "text-short", "saliency"}
+    localizer.locate(scene, [f"thing {number}" for number in range(10)])
+    assert loaded() == {"image", "masked", "text-short", "text-many", "saliency"}
+    localizer.locate(scene, "a cat on a mat before a house by a lake under a tree in a park of a town")
+    assert loaded() == {"image", "masked", "saliency", *TEXT_GRAPHS}
 
 
 def test_specs_by_name_and_by_value(tiny_bundle: Path) -> None:

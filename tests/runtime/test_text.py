@@ -17,11 +17,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.manifest import TextInfo
+from engine.manifest import TEXT_GRAPHS, GraphInfo
 from runtime import BundleError, Localizer, Query, QueryError
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.bundle import Bundle, open_bundle, read_manifest
-from runtime.text import QueryWarning, TextEncoder, clean
+from runtime.text import QueryWarning, Reader, TextEncoder, clean, ends, shared_out
 
 if TYPE_CHECKING:
     from export.weights import Loaded
@@ -135,7 +135,14 @@ class Counted:
 @pytest.fixture
 def counted(tiny_bundle: Path) -> tuple[TextEncoder, Counted]:
     session = Counted(OnnxCpuBackend(2).open(tiny_bundle / "text.onnx"))
-    return TextEncoder(open_bundle(tiny_bundle), session), session
+    return TextEncoder(whole_texts_only(open_bundle(tiny_bundle)), {"text": session}), session
+
+
+def whole_texts_only(bundle: Bundle, texts: int = 1) -> Bundle:
+    """A bundle as it would be of a tower that cannot be shortened."""
+    text = GraphInfo("text.onnx", {"tokens": ("int64", (texts, 77))}, bundle.manifest.graphs["text"].outputs)
+    graphs = {name: info for name, info in bundle.manifest.graphs.items() if not name.startswith("text")}
+    return replace(bundle, manifest=replace(bundle.manifest, graphs={**graphs, "text": text}))
 
 
 def test_each_new_prompt_is_run_once(counted: tuple[TextEncoder, Counted]) -> None:
@@ -175,15 +182,63 @@ class ByTokens:
 
 
 def test_texts_run_in_full_batches(tiny_bundle: Path) -> None:
-    bundle = open_bundle(tiny_bundle)
-    session = ByTokens()
-    by_four = Bundle(tiny_bundle, replace(bundle.manifest, text=TextInfo(77, 4)))
-    encoder = TextEncoder(by_four, session)
+    session, by_four = ByTokens(), whole_texts_only(open_bundle(tiny_bundle), texts=4)
+    encoder = TextEncoder(by_four, {"text": session})
     words = [Query((f"{animal} {n}",)) for animal in ("dog", "cat", "bird") for n in range(3)]
     together = encoder.embed(words)
     assert session.filled == [4, 4, 1]
-    alone = [TextEncoder(by_four, ByTokens()).embed([word])[0] for word in words]
+    alone = [TextEncoder(by_four, {"text": ByTokens()}).embed([word])[0] for word in words]
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_vit_bundle", "tiny_fp16_bundle"])
+def test_short_texts_are_read_by_less_work_and_to_the_same_numbers(request: pytest.FixtureRequest, bundle: str) -> None:
+    folder = request.getfixturevalue(bundle)
+    whole, short, many = Localizer(folder, device="cpu").text.readers
+    assert [(reader.texts, reader.tokens) for reader in (whole, short, many)] == [(1, 77), (1, 16), (16, 16)]
+    tokens = Localizer(folder, device="cpu").text.tokens(
+        ["a", "a red bus", "one two three four five six seven eight nine ten, yes"]
+    )
+    assert ends(tokens).tolist() == [3, 5, 14]
+    expected = np.concatenate([whole.read(row[np.newaxis]) for row in tokens])
+    tolerance = 2e-3 if "fp16" in bundle else 1e-6
+    np.testing.assert_allclose(np.concatenate([short.read(row[np.newaxis]) for row in tokens]), expected, atol=tolerance)
+    np.testing.assert_allclose(many.read(tokens), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("words", [13, 14, 15, 40])
+def test_a_text_goes_to_the_graph_that_holds_its_end(tiny_localizer: Localizer, loaded: Loaded, words: int) -> None:
+    prompt = " ".join(["cat"] * words)
+    with torch.no_grad():
+        expected = loaded.model.encode_text(open_clip.tokenize([prompt]), normalize=True).numpy()
+    np.testing.assert_allclose(tiny_localizer.text.embed([Query((prompt,))]), expected, atol=2e-6)
+
+
+@given(
+    lengths=st.lists(st.integers(2, 77), max_size=60),
+    shapes=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([8, 16, 32])), max_size=4),
+)
+def test_every_text_is_read_once_by_a_graph_that_holds_it(lengths: list[int], shapes: list[tuple[int, int]]) -> None:
+    readers = [Reader(Broken(), *shape) for shape in [*shapes, (1, 77)]]
+    runs = list(shared_out(np.array(lengths, dtype=np.int64), readers))
+    assert sorted(row for _, rows in runs for row in rows) == list(range(len(lengths)))
+    for reader, rows in runs:
+        assert 1 <= len(rows) <= reader.texts
+        held = {one.tokens for one in readers if one.tokens >= max(lengths[row] for row in rows)}
+        assert reader.tokens == min(held)
+
+
+def test_runs_are_full_or_small() -> None:
+    readers = [Reader(Broken(), 1, 77), Reader(Broken(), 1, 16), Reader(Broken(), 16, 16)]
+
+    def runs(lengths: list[int]) -> list[tuple[int, int, int]]:
+        return [(one.tokens, one.texts, len(rows)) for one, rows in shared_out(np.array(lengths, dtype=np.int64), readers)]
+
+    assert runs([]) == []
+    assert runs([5, 5]) == [(16, 1, 1)] * 2
+    assert runs([5] * 24) == [(16, 16, 16), (16, 16, 8)]
+    assert runs([5] * 23) == [(16, 16, 16), *[(16, 1, 1)] * 7]
+    assert runs([60, 5, 17]) == [(16, 1, 1), (77, 1, 1), (77, 1, 1)]
 
 
 @pytest.mark.slow
@@ -216,7 +271,7 @@ def test_a_localizers_templates_reach_its_queries(tiny_bundle: Path, tiny_locali
 
 def test_the_templates_are_the_bundles_own(bundle_copy: Path) -> None:
     (bundle_copy / "templates.json").write_text(json.dumps({"mine": ["look, a {}"]}))
-    encoder = TextEncoder(Bundle(bundle_copy, read_manifest(bundle_copy)), Broken())
+    encoder = TextEncoder(Bundle(bundle_copy, read_manifest(bundle_copy)), BROKEN)
     assert encoder.named_templates("mine") == ("look, a {}",)
 
 
@@ -227,9 +282,12 @@ class Broken:
         return {"embeddings": np.full((len(inputs["tokens"]), 64), np.nan, np.float32)}
 
 
+BROKEN = dict.fromkeys(TEXT_GRAPHS, Broken())
+
+
 def test_texts_that_are_not_numbers_are_refused(tiny_bundle: Path) -> None:
     """With NaN no map is above the base: an answer of "not there" would be a lie."""
-    encoder = TextEncoder(open_bundle(tiny_bundle), Broken())
+    encoder = TextEncoder(open_bundle(tiny_bundle), BROKEN)
     with pytest.raises(BundleError, match="NaN or infinity"):
         encoder.embed([Query(("a dog",))])
     assert not encoder.cache
