@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,11 @@ class Frame:
 
     def rows(self, n: int, edge: Edge = "clamp") -> NDArray[np.float32]:
         """Weights (H, n) from the n rows of a square grid to the picture's rows; unseen rows are all zero."""
-        return self._weights(0, n, edge)
+        return _weights(self, 0, n, edge)
 
     def cols(self, n: int, edge: Edge = "clamp") -> NDArray[np.float32]:
         """Weights (W, n) from the n columns of a square grid to the picture's columns, as for `rows`."""
-        return self._weights(1, n, edge)
+        return _weights(self, 1, n, edge)
 
     def window_xyxy(self) -> tuple[float, float, float, float]:
         """Give the part of the picture that the model saw, in the picture's own (fractional) pixels."""
@@ -67,20 +68,24 @@ class Frame:
         """Read what `to_dict` wrote; raises `ValueError` naming a field that is missing or wrong."""
         return read(cls, data, "frame")
 
-    def _weights(self, axis: int, n: int, edge: Edge) -> NDArray[np.float32]:
-        length = self.picture_hw[axis]
-        centres = np.arange(length) + 0.5
-        if self.geometry in ("squash", "stretch"):
-            return at(centres * n / length - 0.5, n, edge).astype(np.float32)
-        square = centres * self.resized_hw[axis] / length - self.offset_yx[axis]
-        weights = at(square * n / self.side - 0.5, n, edge).astype(np.float32)
-        weights[(square < 0) | (square >= self.side)] = 0
-        return weights
-
     def _window(self, axis: int) -> tuple[float, float]:
         length, resized, offset = self.picture_hw[axis], self.resized_hw[axis], self.offset_yx[axis]
         start, stop = offset * length / resized, (offset + self.side) * length / resized
         return max(start, 0.0), min(stop, float(length))
+
+
+@lru_cache(maxsize=4)  # both axes of the picture that is asked about, and of the one before
+def _weights(frame: Frame, axis: int, n: int, edge: Edge) -> NDArray[np.float32]:
+    length = frame.picture_hw[axis]
+    centres = np.arange(length) + 0.5
+    if frame.geometry in ("squash", "stretch"):
+        weights = at(centres * n / length - 0.5, n, edge).astype(np.float32)
+    else:
+        square = centres * frame.resized_hw[axis] / length - frame.offset_yx[axis]
+        weights = at(square * n / frame.side - 0.5, n, edge).astype(np.float32)
+        weights[(square < 0) | (square >= frame.side)] = 0
+    weights.flags.writeable = False  # everybody gets the same one
+    return weights
 
 
 def _resized_hw(frame: Frame) -> tuple[int, int]:

@@ -7,6 +7,8 @@ Where colour tells nothing, the map stays as smooth as it was.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -42,44 +44,56 @@ class Outline:
     def __init__(self, guide: NDArray[np.uint8], grid_hw: tuple[int, int]) -> None:
         """Gather what the windows need to know of the colours."""
         require("guide", guide, ("H", "W", "3"))
-        self.colours: Floats = np.asarray(guide, np.float32) / np.float32(255)
+        colours: Floats = np.asarray(guide, np.float32) / np.float32(255)
         reach = [max(1, round(REACH * fine / coarse)) for fine, coarse in zip(guide.shape[:2], grid_hw, strict=True)]
         self.window = (2 * reach[1] + 1, 2 * reach[0] + 1)  # cv2 counts columns first
         self.rows, self.cols = (centers(*sizes) for sizes in zip(guide.shape[:2], grid_hw, strict=True))
-        self.means = self.blur(self.colours)
-        products = self.colours[..., :, None] * self.colours[..., None, :]
+        means = self.blur(colours)
+        products = colours[..., :, None] * colours[..., None, :]
         seconds = self.blur(products.reshape(*guide.shape[:2], 9)).reshape(products.shape)
-        spread = seconds - self.means[..., :, None] * self.means[..., None, :]
-        self.inverse = inverse(spread + np.float32(FLAT) * np.eye(3, dtype=np.float32))
+        spread = seconds - means[..., :, None] * means[..., None, :]
+        # From here on one plane per colour: arithmetic on whole planes is three times as quick as on triples.
+        self.colours, self.means = planes(colours), planes(means)
+        self.inverse = inverse(planes((spread + np.float32(FLAT) * np.eye(3, dtype=np.float32)).reshape(*guide.shape[:2], 9)))
 
     def follow(self, saliency: NDArray[np.floating]) -> Floats:
         """Bring a map (h, w) in [0, 1] to the guide's size and outlines; the result is in [0, 1] again."""
         require("saliency", saliency, ("h", "w"))
-        plane = (self.rows @ saliency @ self.cols.T).astype(np.float32)[..., None]
-        moments = self.blur(np.concatenate([plane, self.colours * plane], axis=2))
-        mean = moments[..., :1]
-        slopes = (self.inverse @ (moments[..., 1:] - self.means * mean)[..., None])[..., 0]
-        offsets = mean - (slopes * self.means).sum(axis=2, keepdims=True)
-        smooth = self.blur(np.concatenate([slopes, offsets], axis=2))
-        followed = np.maximum((smooth[..., :3] * self.colours).sum(axis=2) + smooth[..., 3], 0)
+        plane = (self.rows @ saliency @ self.cols.T).astype(np.float32)
+        mean, *moments = planes(self.blur(cv2.merge([plane, *(self.colours * plane)])))
+        shared = [moment - own * mean for moment, own in zip(moments, self.means, strict=True)]
+        slopes = [a * shared[0] + b * shared[1] + c * shared[2] for a, b, c in self.inverse]
+        offset = mean - dot(slopes, self.means)
+        *slopes, offset = planes(self.blur(cv2.merge([*slopes, offset])))
+        followed = np.maximum(dot(slopes, self.colours) + offset, 0)
         peak = followed.max()
         return np.asarray(followed / peak if peak > 0 else followed, np.float32)
 
-    def blur(self, planes: Floats) -> Floats:
-        """Mean over the window around every sample of planes (H, W, n); the border is a mirror."""
-        return np.asarray(cv2.blur(planes, self.window, borderType=cv2.BORDER_REFLECT), np.float32)
+    def blur(self, samples: Floats) -> Floats:
+        """Mean over the window around every sample of (H, W, n); the border is a mirror."""
+        return np.asarray(cv2.blur(samples, self.window, borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def planes(samples: Floats) -> Floats:
+    """Samples (H, W, n) as n planes (n, H, W), each in one piece."""
+    return np.ascontiguousarray(np.moveaxis(samples, 2, 0))
+
+
+def dot(slopes: Sequence[Floats], colours: Floats) -> Floats:
+    """Sum of three slopes (H, W) times the planes (3, H, W) that they belong to."""
+    return np.asarray(slopes[0] * colours[0] + slopes[1] * colours[1] + slopes[2] * colours[2])
 
 
 def inverse(spread: Floats) -> Floats:
-    """Invert symmetric 3 x 3 matrices (H, W, 3, 3) by their cofactors, which is much quicker than elimination."""
-    rows = spread.astype(np.float64)
-    a, b, c, d, e, f = (rows[..., i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
-    first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
-    cofactors = np.stack(
-        [first, second, third, second, a * f - c * c, b * c - a * e, third, b * c - a * e, a * d - b * b], axis=-1
-    )
+    """Invert symmetric 3 x 3 matrices by their cofactors, which is much quicker than elimination.
+
+    Nine planes (9, H, W) come in; the inverse is (3, 3, H, W).
+    """
+    a, b, c, _, d, e, _, _, f = spread.astype(np.float64)
+    first, second, third, fifth = d * f - e * e, c * e - b * f, b * e - c * d, b * c - a * e
+    cofactors = np.stack([first, second, third, second, a * f - c * c, fifth, third, fifth, a * d - b * b])
     whole = a * first + b * second + c * third
-    return np.asarray((cofactors / whole[..., None]).reshape(spread.shape), np.float32)
+    return np.asarray((cofactors / whole).reshape(3, 3, *whole.shape), np.float32)
 
 
 def follow(saliency: Floats, outline: Outline | None) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,22 @@ from runtime.query import Query
 from runtime.scene import Floats, Scene
 
 
+@dataclass
+class Kept:
+    """The scene asked last, while it lives: held where the graph runs, with its outlines once they were wanted."""
+
+    scene: weakref.ref[Scene]
+    session: Session
+    outline: Outline | None = None
+
+
 class Answerer:
     """Runs the saliency graph, several queries at a time. Holds no scene; safe to share between threads."""
 
     def __init__(self, manifest: Manifest, saliency: Session, spec: Spec) -> None:
         self.session, self.spec = saliency, spec
         self.lock = threading.Lock()
-        self.last: tuple[weakref.ref[Scene], Session] | None = None
+        self.last: Kept | None = None
         self.least = manifest.presence if spec.presence == "margin" else 0.0
         self.rows = manifest.graphs["saliency"].inputs["texts"][1][0]
         self.switches = {
@@ -48,7 +57,7 @@ class Answerer:
         ]
 
     def outline(self, scene: Scene) -> Outline | None:
-        """The outlines that the saliency of a scene follows, gathered once for all queries."""
+        """The outlines that the saliency of a scene follows, gathered once for all queries to it."""
         if self.spec.outline == "grid":
             return None
         if scene.guide is None:
@@ -56,11 +65,17 @@ class Answerer:
                 f"spec `{self.spec.name}` wants `outline` = `picture`, but this scene holds no outlines of its picture; encode "
                 f"the picture again, or ask with `outline` = `grid`"
             )
-        return Outline(scene.guide, (scene.maps.shape[1], scene.maps.shape[2]))
+        kept = self.keep(scene)
+        if kept.outline is None:  # two threads may both make it: they make the same
+            kept.outline = Outline(scene.guide, (scene.maps.shape[1], scene.maps.shape[2]))
+        return kept.outline
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Scores relative to the base `(K,)` and saliency `(h, w)` for each text."""
-        session = self.holding(scene)
+        return self.run(self.keep(scene).session, texts)
+
+    def run(self, session: Session, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """Scores and saliency of each text, by the graph that holds the scene."""
         for start in range(0, len(texts), self.rows):
             part = texts[start : start + self.rows]
             padded = np.zeros((self.rows, texts.shape[1]), dtype=np.float32)
@@ -68,21 +83,23 @@ class Answerer:
             outputs = session.run({"texts": padded})
             yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
 
-    def holding(self, scene: Scene) -> Session:
-        """The saliency graph with a scene where the graph runs; the scene asked last stays there, as long as it lives."""
+    def keep(self, scene: Scene) -> Kept:
+        """A scene where the graph runs; the one asked last stays there."""
         with self.lock:
-            if self.last is not None and self.last[0]() is scene:
-                return self.last[1]
-            arrays: dict[str, NDArray[np.float32]] = {"embeddings": scene.embeddings, "base": scene.base, "maps": scene.maps}
-            arrays.update({name: np.asarray(value) for name, value in self.switches.items()})
-            held = self.session.hold(arrays)
-            self.last = (weakref.ref(scene, self.forget), held)
-            return held
+            if self.last is None or self.last.scene() is not scene:
+                self.last = Kept(weakref.ref(scene, self.forget), self.hold(scene))
+            return self.last
+
+    def hold(self, scene: Scene) -> Session:
+        """The saliency graph with a scene's arrays."""
+        arrays: dict[str, NDArray[np.float32]] = {"embeddings": scene.embeddings, "base": scene.base, "maps": scene.maps}
+        arrays.update({name: np.asarray(value) for name, value in self.switches.items()})
+        return self.session.hold(arrays)
 
     def forget(self, gone: weakref.ref[Scene]) -> None:
         """Let go of a scene that nobody has any more. Called by the collector, at any time: it must not wait for the lock."""
         last = self.last
-        if last is not None and last[0] is gone:
+        if last is not None and last.scene is gone:
             self.last = None
 
     def one(self, scene: Scene, query: Query, text: Floats, found: tuple[Floats, Floats]) -> Localization:
@@ -128,5 +145,5 @@ class Answerer:
         varied[:, : self.rows] = ((scene.embeddings - scene.base) @ text)[:, None] + doubt[:, None] * noise
         axes = np.eye(self.rows, varied.shape[1], dtype=np.float32)
         stand_in = replace(scene, embeddings=varied, base=np.zeros_like(scene.base))
-        expected, *others = (normalise(map_) for _, map_ in self.scores_and_maps(stand_in, axes))
+        expected, *others = (normalise(map_) for _, map_ in self.run(self.hold(stand_in), axes))
         return float(np.mean([np.abs(other - expected).mean() for other in others]))

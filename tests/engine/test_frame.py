@@ -153,3 +153,11 @@ def test_bad_frames_are_refused() -> None:
         Frame.place((4, 4), 8, "zoom")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`frame` lacks the field\(s\) `offset_yx`"):
         Frame.from_dict({"geometry": "crop", "picture_hw": [1, 1], "side": 1, "resized_hw": [1, 1]})
+
+
+def test_weights_are_shared_and_cannot_be_spoilt() -> None:
+    frame = Frame.place((40, 60), 32, "crop")
+    assert frame.rows(4) is frame.rows(4)
+    assert frame.rows(4) is not frame.rows(4, "mirror")
+    with pytest.raises(ValueError, match="read-only"):
+        frame.cols(4)[0, 0] = 1

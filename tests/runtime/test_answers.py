@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from engine.boxes import find_boxes
+from engine.outline import Outline
 from engine.saliency import normalise, to_picture
 from engine.spec import DEFAULT
-from runtime import Localization, Localizer, Query, Scene
+from runtime import Localization, Localizer, Query, Scene, answers
 from runtime.answers import Answerer
 from runtime.backends.plain import PlainSession
 from tests.configs import photo
@@ -180,3 +181,42 @@ def test_each_switch_changes_the_answer(tiny_vit_bundle: Path, change: dict[str,
     assert plain.present
     assert other.present
     assert not (np.array_equal(plain.xyxy, other.xyxy) and np.array_equal(plain.map, other.map))
+
+
+class Holding(PlainSession):
+    """A saliency graph that counts what it is given to hold."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.held = inner, 0
+
+    def run(self, inputs: Any) -> Any:
+        return self.inner.run(inputs)
+
+    def hold(self, inputs: Any) -> Any:
+        self.held += 1
+        return super().hold(inputs)
+
+
+def test_a_scene_and_its_outlines_are_kept_between_questions(
+    tiny_localizer: Localizer, cat_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Watched(Outline):
+        def __init__(self, *given: Any) -> None:
+            made.append(1)
+            super().__init__(*given)
+
+    monkeypatch.setattr(answers, "Outline", Watched)
+    session = Holding(tiny_localizer.answerer.session)
+    answerer = Answerer(tiny_localizer.manifest, session, tiny_localizer.spec)
+    query = [Query(("a cat",))]
+    texts = tiny_localizer.text.embed(query)
+    partly = dataclasses.replace(cat_scene, preset="fast", known=np.arange(len(cat_scene.maps)) % 2 == 0)
+    for _ in range(3):
+        answer = answerer.answer(partly, query, texts)[0]
+        assert answer.error is not None
+    # Each error holds a stand-in of its own, which must not push the scene itself out.
+    assert (len(made), session.held) == (1, 1 + 3)
+    answerer.answer(cat_scene, query, texts)
+    assert (len(made), session.held) == (2, 5)
