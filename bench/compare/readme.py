@@ -40,8 +40,12 @@ def line(row: Row, slowest: float | None) -> str:
 def queries(record: dict[str, Any]) -> str:
     """What asking again costs, by the first way that was asked."""
     for figures in record["queries"].values():
-        one, several = short(figures["one_known_ms"]), short(figures["several_known_ms"] / 1000)
-        return f"A further query on an encoded picture: {one} ms; {int(figures['several'])} of them: {several} s"
+        known, new = short(figures["one_known_ms"]), short(figures["one_new_ms"])
+        all_known, all_new = (short(figures[f"several_{words}_ms"] / 1000) for words in ("known", "new"))
+        return (
+            f"A further query on an encoded picture, boxes included: {known} ms in known words, {new} ms in new ones; "
+            f"{int(figures['several'])} of them: {all_known} s and {all_new} s"
+        )
     return ""
 
 
