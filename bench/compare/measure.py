@@ -82,7 +82,7 @@ def measure(options: Options, job: Job, ways: Sequence[Way], say: Say) -> dict[s
         "matrix_best_gflops": best,
         "ways": [crew.rows[way.name].to_dict() for way in ways],
         "queries": queries,
-        "cold": cold(job) if options.cold else {},
+        "cold": cold(job, say) if options.cold else {},
     }
 
 
