@@ -17,6 +17,7 @@ from runtime.machine import look
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = (1024, 2048, 4096)
+SETTLED = 0.5  # of the time looked at: threads of the way that ran last spin for a tenth of a second after it
 LEAST_S = 0.15  # a size is multiplied again until it took this long
 
 
@@ -56,6 +57,7 @@ def rate(multiply: Callable[[], object], size: int) -> float:
 
 def busy(root: Path = Path("/"), seconds: float = 1.0) -> float:
     """The share of the cores' time that others take while we wait; 0 where the system does not tell."""
+    time.sleep(SETTLED * seconds)
     before = processor_time(root)
     time.sleep(seconds)
     after = processor_time(root)

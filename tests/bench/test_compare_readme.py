@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_other_work_is_read_from_the_system(tmp_path: Path) -> None:
     assert busy(tmp_path, 0.0) == 0
     (tmp_path / "proc" / "stat").write_text("cpu  10 5 5 60 10 0 0 10 3 0\ncpu0 1 1\n")
     assert processor_time(tmp_path) == (30, 100)
+
+
+def test_what_our_own_threads_do_at_their_end_is_not_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's clock, made: one core works for the first tenth of a second, then nothing does."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        ticks = round(100 * min(now[0], 0.1)), round(200 * now[0])
+        (tmp_path / "proc" / "stat").write_text(f"cpu  {ticks[0]} 0 0 {ticks[1] - ticks[0]} 0 0 0 0\n")
+
+    (tmp_path / "proc").mkdir()
+    monkeypatch.setattr(time, "sleep", sleep)
+    sleep(0.0)
+    assert busy(tmp_path) == 0.0
 
 
 def test_bars_are_drawn(record: dict[str, Any], tmp_path: Path) -> None:
