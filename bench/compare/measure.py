@@ -67,9 +67,10 @@ def measure(options: Options, job: Job, ways: Sequence[Way], say: Say) -> dict[s
             add_turns(crew.rows[name], seen.taken.turns[name])
             add_rate(crew.rows[name], reference, best)
             crew.rows[name].peak_mib = rounded(worker.peak_mib())
-        queries = further_queries(crew, options.queries, say) if options.queries else {}
         if options.whole:
             whole_pictures(crew, by_name, reference, say)
+        # Last: it opens the bundle a second time, which must not count as a picture's memory.
+        queries = further_queries(crew, options.queries, say) if options.queries else {}
     finally:
         crew.close()
     if options.cold:
