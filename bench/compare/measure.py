@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,12 @@ def measure(options: Options, job: Job, ways: Sequence[Way], say: Say) -> dict[s
             add_turns(crew.rows[name], seen.taken.turns[name])
             add_rate(crew.rows[name], reference, best)
             crew.rows[name].peak_mib = rounded(worker.peak_mib())
+        able = [by_name[name] for name in ASKED if name in crew.workers]
         if options.whole:
             whole_pictures(crew, by_name, reference, say)
-        # Last: it opens the bundle a second time, which must not count as a picture's memory.
-        queries = further_queries(crew, options.queries, say) if options.queries else {}
     finally:
         crew.close()
+    queries = further_queries(able, (job, reference), options.queries, say) if options.queries else {}
     if options.cold:
         say("fresh interpreters")
     return {
@@ -142,16 +142,18 @@ def whole_pictures(crew: Crew, ways: dict[str, Way], reference: Reference, say: 
             worker.close()
 
 
-def further_queries(crew: Crew, several: int, say: Say) -> dict[str, dict[str, float]]:
-    """What asking again costs, by way."""
+def further_queries(ways: Sequence[Way], given: tuple[Job, Reference], several: int, say: Say) -> dict[str, dict[str, float]]:
+    """What asking again costs, by way: each in a process of its own, with the switches of whoever changes none."""
+    job, reference = given
     found = {}
-    for name in (name for name in ASKED if name in crew.workers):
-        say(f"further queries: {name}")
+    for way in ways:
+        say(f"further queries: {way.name}")
         try:
-            figures = crew.workers[name].ask("queries", several)
-            found[name] = {key: rounded(value) for key, value in figures.items()}
+            with hired(Worker(way.prepare, (replace(job, spec="default"), reference), job.threads)) as worker:
+                figures = worker.ask("queries", several)
+            found[way.name] = {key: rounded(value) for key, value in figures.items()}
         except UnavailableError as error:
-            say(f"further queries by {name}: not run: {error}")
+            say(f"further queries by {way.name}: not run: {error}")
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -50,7 +49,7 @@ class Ours:
     """`Localizer` with a device, a precision, a preset and a bundle."""
 
     def __init__(self, job: Job, reference: Reference, *, bundle: str = "fp32", **options: str) -> None:
-        self.job, self.reference, self.bundle, self.options = job, reference, bundle, options
+        self.job, self.reference, self.options = job, reference, options
         self.preset = options.get("preset", "exact")
         self.localizer = opened(job, bundle, options)
         self.picture = read_picture(job.picture)
@@ -105,8 +104,8 @@ class Ours:
         return Whole(seconds, found.passes, found.xyxy, found.map, scores)
 
     def queries(self, several: int) -> dict[str, float]:
-        """Milliseconds per further query on an encoded scene, as the switches are for whoever changes none."""
-        return ask(opened(replace(self.job, spec="default"), self.bundle, self.options), self.picture, several)
+        """Milliseconds per further query on an encoded scene."""
+        return ask(self.localizer, self.picture, several)
 
 
 def opened(job: Job, precision: str, options: dict[str, str]) -> Localizer:

@@ -49,6 +49,20 @@ class Steady:
         return os.getpid()
 
 
+class Asked(Steady):
+    """Can be asked again, and tells with which switches it was; a process is asked for one thing or the other."""
+
+    timed = False
+
+    def turn(self) -> Turn:
+        self.timed = True
+        return super().turn()
+
+    def queries(self, several: int) -> dict[str, float]:
+        keys = ("one_new_ms", "one_known_ms", "several_new_ms", "several_known_ms")
+        return {**dict.fromkeys(keys, float(self.job.spec == "default" and not self.timed)), "several": several}
+
+
 class Short(Steady):
     """A turn is a whole picture."""
 

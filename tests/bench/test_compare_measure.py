@@ -28,6 +28,8 @@ def made(name: str, kind: str = "Steady", **options: float) -> Way:
 
 WAYS = (
     made("published"),
+    made("exact", "Asked"),
+    made("exact-bf16"),
     made("refused", "Refuses"),
     made("lacking", "LacksAPackage"),
     made("wrong", error=0.5),
@@ -73,6 +75,11 @@ def test_every_way_has_a_row(record: dict[str, Any]) -> None:
     assert short.whole["flips"] == 0
     assert published.peak_mib
     assert published.peak_mib > 10
+
+
+def test_asking_again_is_timed_with_the_default_switches_in_a_process_of_its_own(record: dict[str, Any]) -> None:
+    assert list(record["queries"]) == ["exact"]  # the other one cannot be asked, which is told and does no harm
+    assert set(record["queries"]["exact"].values()) == {1.0, 1000.0}
 
 
 def test_the_record_is_plain_and_names_no_folders(record: dict[str, Any]) -> None:
