@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.accuracy.options import positive
+from bench.command_line import positive
 from bench.world.read import read_split
 from bench.world.splits import Example
 from engine.metrics import box_agreement, iou

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.accuracy.options import SPLITS, positive
+from bench.accuracy.options import SPLITS
 from bench.accuracy.statistics import mean, wilson
+from bench.command_line import positive
 from bench.world.read import read_split
 from bench.world.splits import Example
 from engine.metrics import best_iou, box_agreement

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from bench.accuracy.options import Options, parse
 from bench.accuracy.report import show
 from bench.accuracy.results import Results
 from bench.accuracy.run import CHOICES, REPORTED, clock, run
+from bench.command_line import refusals
 from runtime.errors import VlscoreError
 
 NARROW = 124  # columns that the tables need
@@ -28,11 +28,8 @@ NARROW = 124  # columns that the tables need
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    try:
+    with refusals(VlscoreError, FileNotFoundError, ValueError):
         measure(options, Console(highlight=False, width=max(Console().width, NARROW)))
-    except (VlscoreError, FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def measure(options: Options, console: Console) -> Results:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench.world
+from bench.command_line import positive, several
 from bench.world.splits import RECIPES
 from engine.spec import PRESETS
 from runtime.effort import Preset
@@ -45,7 +46,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--model", help="a bundle's name or folder (none: the model shipped with the package)")
     parser.add_argument("--spec", choices=tuple(PRESETS), default="default", help="the spec to report")
     parser.add_argument("--data", type=Path, default=PICTURES, help="a written test set")
-    parser.add_argument("--splits", type=split_names, default=SPLITS, help=f"comma between, of: {', '.join(SPLITS)}")
+    parser.add_argument("--splits", type=several("split", SPLITS), default=SPLITS, help=f"comma between, of: {', '.join(SPLITS)}")
     parser.add_argument("--limit", type=positive, help="at most so many pictures per split")
     parser.add_argument("--templates", default="plain", help="plain, paper, imagenet, world, or a sentence with {} in it")
     parser.add_argument("--sweep", action=argparse.BooleanOptionalAction, default=True, help="search the best spec on `val`")
@@ -57,19 +58,3 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--preset", choices=("exact", "instant"), default="exact", help="how pictures are encoded")
     parser.add_argument("--threads", type=positive, help="cores to encode on")
     return Options(**vars(parser.parse_args(arguments)))
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Names with commas between, each of a known split."""
-    names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in SPLITS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"split `{unknown[0]}` is unknown: choose from {', '.join(SPLITS)}")
-    return names
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number above 0")
-    return int(text)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from bench.command_line import refusals
 from bench.compare.measure import measure
 from bench.compare.options import ROOT, Options, parse
 from bench.compare.readme import write_table
@@ -25,14 +25,11 @@ REFUSED = (VlscoreError, FileNotFoundError, RuntimeError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    try:
+    with refusals(*REFUSED):
         if options.readme:
             write_table(ROOT / "README.md", read(options.readme))
         else:
             run(options, Console(highlight=False, width=max(Console().width, NARROW)))
-    except REFUSED as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(options: Options, console: Console) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.command_line import positive, several
 from bench.compare.job import Job
 from bench.compare.ways import BY_NAME
 from engine.spec import PRESETS
@@ -66,7 +67,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--picture", type=Path, default=PICTURE, help="picture to localize in")
     parser.add_argument("--query", default="an astronaut", help="what to look for")
     parser.add_argument("--spec", choices=tuple(PRESETS), default="paper", help="the switches of the method")
-    parser.add_argument("--ways", type=names, default=(), help="comma between; left out: all of them")
+    parser.add_argument("--ways", type=several("way", BY_NAME), default=(), help="comma between; left out: all of them")
     parser.add_argument("--rounds", type=positive, default=5, help="turns that every way gets")
     parser.add_argument("--budget", type=float, default=900.0, help="seconds after which no further round begins")
     parser.add_argument("--passes", type=positive, default=64, help="masked passes of one turn")
@@ -79,19 +80,3 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--plot", type=Path, help="draw the bars into this file")
     parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write the README's table from this record")
     return Options(**vars(parser.parse_args(arguments)))
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Names with commas between, each of a known way."""
-    found = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in found if name not in BY_NAME]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"way `{unknown[0]}` is unknown: choose from {', '.join(BY_NAME)}")
-    return found
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number above 0")
-    return int(text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from bench.command_line import refusals
 from bench.compare.command import read
 from bench.compare.machine import ROOT
 from bench.gpu.measure import measure
@@ -26,14 +26,11 @@ REFUSED = (VlscoreError, OSError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a part that fails is no refusal, and a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    try:
+    with refusals(*REFUSED):
         if options.readme:
             write_table(ROOT / "README.md", read(options.readme))
         else:
             run(options, Console(highlight=False, width=max(Console().width, NARROW)))
-    except REFUSED as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(options: Options, console: Console) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.command_line import positive, several
 from bench.compare.job import Job
-from bench.compare.options import PICTURE, default_weights, positive
+from bench.compare.options import PICTURE, default_weights
 from bench.gpu.ways import NAMES
-
-SHIPPED = "demo-rn"
+from engine.spec import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--model", help="a finished fp32 bundle, others beside it as NAME-fp16; left out: built, and kept")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="picture to localize in")
     parser.add_argument("--query", default="an astronaut", help="what to look for")
-    parser.add_argument("--spec", choices=("default", "paper"), default="paper", help="the switches of the method")
-    parser.add_argument("--ways", type=names, default=(), help="comma between; left out: all of them")
+    parser.add_argument("--spec", choices=tuple(PRESETS), default="paper", help="the switches of the method")
+    parser.add_argument("--ways", type=several("way", NAMES), default=(), help="comma between; left out: all of them")
     parser.add_argument("--batch", type=positive, help="masked passes per run (left out: 256, or what the card has room for)")
     parser.add_argument("--rounds", type=positive, default=5, help="turns that every way gets, time permitting")
     parser.add_argument("--budget", type=float, default=450.0, help="seconds for everything")
@@ -68,12 +68,3 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--json", type=Path, help="the record (left out: bench/results/gpu-CARD.json)")
     parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write the README's table from this record")
     return Options(**vars(parser.parse_args(arguments)))
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Names with commas between, each of a known way."""
-    found = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in found if name not in NAMES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"way `{unknown[0]}` is unknown: choose from {', '.join(NAMES)}")
-    return found

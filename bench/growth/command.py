@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bench.command_line import positive, refusals
 from bench.compare.command import REFUSED
 from bench.compare.machine import describe
-from bench.compare.options import PICTURE, positive
+from bench.compare.options import PICTURE
 from bench.compare.report import short
 from bench.growth import curves
 from bench.growth.bundles import BATCHES, build_sizes
@@ -45,11 +45,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    try:
+    with refusals(*REFUSED):
         run(options, Console(highlight=False))
-    except REFUSED as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(options: argparse.Namespace, console: Console) -> list[Curve]:

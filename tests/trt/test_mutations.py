@@ -11,8 +11,6 @@ import pytest
 
 from tests.trt.drive import drive
 
-BUILD = "builder.build_serialized_network(network, config)"
-MEMORY = "ExecutionContextAllocationStrategy"
 NAMES = ("trt_build", "trt_engines", "trt_session", "tensorrt")
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "weak typing": ("trt_build", 'return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0', "return 0"),
@@ -85,26 +83,30 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
 }
 
 
+def source(name: str) -> str:
+    """The source of a module of the backend."""
+    spec = importlib.util.find_spec(f"runtime.backends.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
 def load(name: str, changed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the backend from changed source, in the place of the real one."""
     full = f"runtime.backends.{name}"
     spec = importlib.util.find_spec(full)
     assert spec is not None
-    assert spec.origin is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, full, module)
-    exec(compile(changed.get(name) or Path(spec.origin).read_text(encoding="utf-8"), full, "exec"), module.__dict__)
+    exec(compile(changed.get(name) or source(name), full, "exec"), module.__dict__)
     return module
 
 
 def mutated(name: str, old: str, new: str) -> dict[str, str]:
     """The source of one module with one change; the place must be there exactly once."""
-    spec = importlib.util.find_spec(f"runtime.backends.{name}")
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    assert source.count(old) == 1, f"`{old}` stands {source.count(old)} times in {name}"
-    return {name: source.replace(old, new)}
+    before = source(name)
+    assert before.count(old) == 1, f"`{old}` stands {before.count(old)} times in {name}"
+    return {name: before.replace(old, new)}
 
 
 def backend(changed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
