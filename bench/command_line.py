@@ -29,7 +29,7 @@ def several(kind: str, known: Collection[str]) -> Callable[[str], tuple[str, ...
 
 
 @contextmanager
-def refusals(*kinds: type[Exception]) -> Iterator[None]:
+def told_errors(*kinds: type[Exception]) -> Iterator[None]:
     """An error of these kinds is one line on stderr and exit code 1; any other is a fault of ours, and shows its trace."""
     try:
         yield

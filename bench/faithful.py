@@ -24,7 +24,7 @@ from bench.command_line import positive
 from bench.world.read import read_split
 from bench.world.splits import Example
 from engine.metrics import box_agreement, iou
-from engine.spec import preset
+from engine.spec import named_spec
 from export.backbones import find_backbone
 from export.weights import default_weights, find_source, load
 from runtime import Localizer, Query
@@ -52,7 +52,7 @@ class Faith:
 
 def wanted(model: Any, examples: Sequence[Example], spec: str, batch: int) -> list[way.OraclePicture]:  # noqa: ANN401
     """The oracle's answer about the first thing of every picture: it runs all passes again for every question."""
-    settings = way.OracleSpec(**{name: value for name, value in preset(spec).to_dict().items() if name != "presence"})
+    settings = way.OracleSpec(**{name: value for name, value in named_spec(spec).to_dict().items() if name != "presence"})
     found = []
     for example in track(examples, "oracle", transient=True):
         with torch.no_grad():
@@ -65,7 +65,7 @@ def compare(
     folder: str, examples: Sequence[Example], theirs: list[way.OraclePicture], spec: str, *, device: str = "cpu"
 ) -> Faith:
     """Ask a bundle the same and count what differs."""
-    localizer = Localizer(folder, device=device, spec=preset(spec).replace(presence="any"))  # the oracle knows no margin
+    localizer = Localizer(folder, device=device, spec=named_spec(spec).replace(presence="any"))  # the oracle knows no margin
     flips, compared, same = 0, 0, 0
     errors, changes, overlaps, agreements = [0.0], [], [1.0], []
     for example, oracle in zip(track(examples, folder, transient=True), theirs, strict=True):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.records import RecordError, plain, read, settle
-from engine.resample import at
+from engine.records import RecordError, check_fields, from_json, to_json
+from engine.resample import weights_at
 from engine.spec import Edge, Geometry
 
 
@@ -30,7 +30,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Check types and sizes; raises `ValueError` naming the field."""
-        settle(self)
+        check_fields(self)
         for name, size in (("picture_hw", self.picture_hw), ("resized_hw", self.resized_hw)):
             if min(size) < 1:
                 raise RecordError(f"`{name}` must be at least 1 x 1 pixel, found {size[0]} x {size[1]}")
@@ -38,7 +38,7 @@ class Frame:
             raise RecordError(f"`side` must be at least 1 pixel, found {self.side}")
 
     @classmethod
-    def place(cls, picture_hw: tuple[int, int], side: int, geometry: Geometry) -> Frame:
+    def fit(cls, picture_hw: tuple[int, int], side: int, geometry: Geometry) -> Frame:
         """Fit a picture of `picture_hw` to a square of `side`, with the sizes of CLIP's pre-processing."""
         unfitted = cls(geometry, picture_hw, side, (side, side), (0, 0))
         height, width = resized_hw = _resized_hw(unfitted)
@@ -61,12 +61,12 @@ class Frame:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain values that JSON can write."""
-        return plain(self)
+        return to_json(self)
 
     @classmethod
     def from_dict(cls, data: object) -> Frame:
         """Read what `to_dict` wrote; raises `ValueError` naming a field that is missing or wrong."""
-        return read(cls, data, "frame")
+        return from_json(cls, data, "frame")
 
     def _window(self, axis: int) -> tuple[float, float]:
         length, resized, offset = self.picture_hw[axis], self.resized_hw[axis], self.offset_yx[axis]
@@ -79,10 +79,10 @@ def _weights(frame: Frame, axis: int, n: int, edge: Edge) -> NDArray[np.float32]
     length = frame.picture_hw[axis]
     centres = np.arange(length) + 0.5
     if frame.geometry in ("squash", "stretch"):
-        weights = at(centres * n / length - 0.5, n, edge).astype(np.float32)
+        weights = weights_at(centres * n / length - 0.5, n, edge).astype(np.float32)
     else:
         square = centres * frame.resized_hw[axis] / length - frame.offset_yx[axis]
-        weights = at(square * n / frame.side - 0.5, n, edge).astype(np.float32)
+        weights = weights_at(square * n / frame.side - 0.5, n, edge).astype(np.float32)
         weights[(square < 0) | (square >= frame.side)] = 0
     weights.flags.writeable = False  # everybody gets the same one
     return weights

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from engine.records import RecordError, plain, read, ticks
+from engine.records import RecordError, from_json, quoted, to_json
 from engine.spec import Align, MaskOrder
 
 MANIFEST = "manifest.json"
@@ -142,7 +142,7 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the manifest as plain values that JSON can write."""
-        return plain(self)
+        return to_json(self)
 
     @classmethod
     def from_dict(cls, data: object) -> Manifest:
@@ -152,7 +152,7 @@ class Manifest:
         """
         _check_schema(data)
         try:
-            return read(cls, data, "manifest")
+            return from_json(cls, data, "manifest")
         except RecordError as error:
             raise ManifestError(f"{error}; rebuild the bundle with `python -m export.build`") from error
 
@@ -161,9 +161,9 @@ def fingerprint(manifest: Manifest) -> str:
     """Hash all that shapes an encoded picture; bundles of one fingerprint make interchangeable scenes."""
     parts = {
         "files": {name: manifest.files[name].sha256 for name in manifest.image_files},
-        "image": plain(manifest.image),
-        "maps": plain(manifest.maps),
-        "masks": plain(manifest.masks),
+        "image": to_json(manifest.image),
+        "maps": to_json(manifest.maps),
+        "masks": to_json(manifest.masks),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -219,4 +219,4 @@ def _check_files(manifest: Manifest) -> None:
             raise ManifestError(f"`manifest.files` may only name files inside the bundle, found {name!r}")
     lacking = [graph.file for graph in manifest.graphs.values() if graph.file not in manifest.files]
     if lacking:
-        raise ManifestError(f"`manifest.files` must list every graph's file, {ticks(lacking)} not among them")
+        raise ManifestError(f"`manifest.files` must list every graph's file, {quoted(lacking)} not among them")

@@ -15,7 +15,7 @@ from engine.spec import Align, MaskOrder
 EPS = 1e-7
 
 
-def live(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
+def live_maps(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Say which maps (K, h, w) are not constant, as bools (K,); a constant map would show the base picture.
 
     Raises `ValueError` when a map holds NaN or infinity, since no result could be trusted then.

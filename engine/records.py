@@ -15,12 +15,12 @@ class RecordError(ValueError):
     """A field is missing, unknown, or not of the type that its record declares."""
 
 
-def plain(record: object) -> dict[str, Any]:
+def to_json(record: object) -> dict[str, Any]:
     """Turn a dataclass, and whatever it holds, into dicts, lists and scalars that JSON can write."""
-    return {name: _plain_value(getattr(record, name)) for name in fields_of(type(record))}
+    return {name: _json_value(getattr(record, name)) for name in fields_of(type(record))}
 
 
-def read(kind: type[Record], data: object, where: str) -> Record:
+def from_json(kind: type[Record], data: object, where: str) -> Record:
     """Build the dataclass `kind` from a mapping; fields with a default may be left out.
 
     Raises `RecordError` naming the path from `where` to the field that is missing, unknown or wrong.
@@ -30,15 +30,15 @@ def read(kind: type[Record], data: object, where: str) -> Record:
     expected = fields_of(kind)
     unknown = sorted(str(key) for key in data if key not in expected)
     if unknown:
-        raise RecordError(f"`{where}` has unknown field(s) {ticks(unknown)}: it may hold {ticks(expected)}")
+        raise RecordError(f"`{where}` has unknown field(s) {quoted(unknown)}: it may hold {quoted(expected)}")
     missing = [name for name in expected if name not in data and name not in _optional(kind)]
     if missing:
-        raise RecordError(f"`{where}` lacks the field(s) {ticks(missing)}")
+        raise RecordError(f"`{where}` lacks the field(s) {quoted(missing)}")
     given = [name for name in expected if name in data]
     return kind(**{name: _conform(expected[name], data[name], f"{where}.{name}") for name in given})
 
 
-def settle(record: object) -> None:
+def check_fields(record: object) -> None:
     """Check the fields of a frozen dataclass against their types, in its `__post_init__`.
 
     Lists become tuples and whole numbers may stand for floats; raises `RecordError` naming the field.
@@ -53,18 +53,18 @@ def fields_of(kind: type[Any]) -> dict[str, object]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def ticks(names: Iterable[object]) -> str:
+def quoted(names: Iterable[object]) -> str:
     """Join names for an error message, each in back-ticks."""
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _plain_value(value: object) -> object:
+def _json_value(value: object) -> object:
     if dataclasses.is_dataclass(value):
-        return plain(value)
+        return to_json(value)
     if isinstance(value, Mapping):
-        return {key: _plain_value(item) for key, item in value.items()}
+        return {key: _json_value(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain_value(item) for item in value]
+        return [_json_value(item) for item in value]
     return value
 
 
@@ -79,7 +79,7 @@ def _conform(expected: object, value: object, where: str) -> object:
     if origin is dict:
         return _dict(get_args(expected)[1], value, where)
     if isinstance(expected, type) and dataclasses.is_dataclass(expected):
-        return read(expected, value, where)
+        return from_json(expected, value, where)
     return _scalar(expected, value, where)
 
 
@@ -94,7 +94,7 @@ def _choice(allowed: tuple[object, ...], value: object, where: str) -> object:
     for option in allowed:
         if type(option) is type(value) and option == value:
             return option
-    raise RecordError(f"`{where}` must be one of {ticks(allowed)}, found {_found(value)}")
+    raise RecordError(f"`{where}` must be one of {quoted(allowed)}, found {_found(value)}")
 
 
 def _tuple(kinds: tuple[object, ...], value: object, where: str) -> tuple[object, ...]:

@@ -17,13 +17,13 @@ def corners(n_out: int, n_in: int) -> Weights:
     """
     _positive("n_out", n_out)
     # The product comes before the quotient so that the last coordinate is n_in - 1 without rounding.
-    return at(np.arange(n_out) * (n_in - 1.0) / max(n_out - 1, 1), n_in, "clamp")
+    return weights_at(np.arange(n_out) * (n_in - 1.0) / max(n_out - 1, 1), n_in, "clamp")
 
 
 def centers(n_out: int, n_in: int) -> Weights:
     """Weights (n_out, n_in) with half-pixel centres, the outermost inputs repeated beyond the border."""
     _positive("n_out", n_out)
-    return at((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, n_in, "clamp")
+    return weights_at((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, n_in, "clamp")
 
 
 def upsampler(align: Align, n_out: int, n_in: int) -> Weights:
@@ -31,7 +31,7 @@ def upsampler(align: Align, n_out: int, n_in: int) -> Weights:
     return corners(n_out, n_in) if align == "corners" else centers(n_out, n_in)
 
 
-def at(coords: NDArray[np.float64], n_in: int, edge: Edge) -> Weights:
+def weights_at(coords: NDArray[np.float64], n_in: int, edge: Edge) -> Weights:
     """Linear-interpolation weights (n, n_in) at the source coordinates (n,); sample k lies at coordinate k.
 
     Coordinates outside [0, n_in - 1] are clamped to it or mirrored about its ends. Every row sums to 1.

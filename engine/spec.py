@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.records import RecordError, plain, read, settle, ticks
+from engine.records import RecordError, check_fields, from_json, quoted, to_json
 
 Geometry = Literal["crop", "squash", "letterbox", "stretch"]
 Align = Literal["corners", "centers"]
@@ -55,7 +55,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Check every field; raises `ValueError` naming the field, its value and what is allowed."""
-        settle(self)
+        check_fields(self)
         _require(bool(self.name.strip()), "name", self.name, "text that is not blank")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
         _require(self.contrast >= 0, "contrast", self.contrast, "0 or above")
@@ -73,19 +73,19 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain values that JSON can write."""
-        return plain(self)
+        return to_json(self)
 
     @classmethod
     def from_dict(cls, data: object) -> Spec:
         """Read what `to_dict` wrote; a field left out takes its default, an unknown one is refused."""
-        return read(cls, data, "spec")
+        return from_json(cls, data, "spec")
 
 
-def preset(name: str) -> Spec:
+def named_spec(name: str) -> Spec:
     """Give the named spec; raises `ValueError` with the choices when there is none."""
-    if name not in PRESETS:
-        raise ValueError(f"`preset` must be one of {ticks(PRESETS)}, found {name!r}")
-    return PRESETS[name]
+    if name not in SPECS:
+        raise ValueError(f"`spec` must be one of {quoted(SPECS)}, found {name!r}")
+    return SPECS[name]
 
 
 def _require(holds: bool, field: str, value: object, allowed: str) -> None:
@@ -115,4 +115,4 @@ PAPER = Spec(
     presence="any",
 )
 
-PRESETS = {spec.name: spec for spec in (DEFAULT, PAPER)}
+SPECS = {spec.name: spec for spec in (DEFAULT, PAPER)}

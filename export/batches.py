@@ -14,8 +14,8 @@ from export.graphs import MaskedGraph, Pixels
 from export.onnx_files import WeightsFile, export_graph, save_graph
 from export.options import EIGHT_BITS, SLOTS, Options
 from export.weights import Loaded
-from runtime.tune import Passes, measure
-from runtime.tuned import Timing
+from runtime.measurements import Timing
+from runtime.tuning import Passes, measure
 
 CANDIDATES = (8, 16, 32, 64)
 ROUNDS = 3

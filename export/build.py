@@ -12,7 +12,7 @@ import torch
 import typer
 
 from engine.manifest import Manifest
-from engine.spec import preset
+from engine.spec import named_spec
 from export import assemble, batches, engines, gate, quantise, show, speed, triton
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
@@ -20,12 +20,11 @@ from export.options import MAP_SOURCES, PRECISIONS, Options, calibration_picture
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
 from export.weights import Loaded, Source, WeightsError, default_weights, find_source, load
-from runtime.bundle import open_bundle
+from runtime.bundles import bundle_home, bundle_name, open_bundle
 from runtime.errors import VlscoreError
-from runtime.home import bundle_home, bundle_name
+from runtime.measurements import keep
 from runtime.threads import default_threads
-from runtime.tune import Passes, measure
-from runtime.tuned import keep
+from runtime.tuning import Passes, measure
 
 REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError, speed.SpeedError, VlscoreError, ValueError)
 
@@ -144,7 +143,7 @@ def main(
         if value not in allowed:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
     try:
-        shape = (precision, batch, text_batch, preset(spec), seed, activation, maps, blocks, components)
+        shape = (precision, batch, text_batch, named_spec(spec), seed, activation, maps, blocks, components)
         options = Options(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
         if tensorrt:

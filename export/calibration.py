@@ -13,29 +13,28 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from runtime.localizer import Localizer
-from runtime.packing import Batch
 from runtime.pictures import read_picture
 from runtime.threads import default_threads
 
 PASSES = 256  # in all; whole batches, so a few more
 Ranges = dict[str, tuple[float, float]]
+Inputs = dict[str, NDArray[Any]]
 
 
-def passes(localizer: Localizer, pictures: Sequence[Path]) -> Iterator[Batch]:
-    """Real masked passes, evenly chosen from each picture's live maps, in full batches; the blank batch comes first."""
+def passes(localizer: Localizer, pictures: Sequence[Path]) -> Iterator[Inputs]:
+    """Real masked passes, evenly chosen from each picture's live maps, in full batches; a blank batch comes first."""
     encoder, size = localizer.encoder, localizer.manifest.batch
-    yield encoder.empty_batch()
     each = max(size, -(-PASSES // len(pictures)))
-    for path in pictures:
-        job = encoder.begin(read_picture(path))
-        live = list(job.waiting)
-        job.waiting.clear()
-        job.waiting.extend(live[place] for place in np.linspace(0, len(live) - 1, min(each, len(live))).astype(int))
-        while job.waiting:
-            yield encoder.gather([job])
+    for number, path in enumerate(pictures):
+        scene, pixels = encoder.look(read_picture(path))
+        live = np.flatnonzero(scene.live)
+        chosen = live[np.linspace(0, len(live) - 1, min(each, len(live))).astype(int)]
+        if number == 0:
+            yield from encoder.batches(np.zeros_like(pixels), np.zeros_like(scene.maps[:1]))
+        yield from encoder.batches(pixels, scene.maps[chosen])
 
 
-def ranges(model: onnx.ModelProto, names: Sequence[str], fed: Iterator[Batch]) -> Ranges:
+def ranges(model: onnx.ModelProto, names: Sequence[str], batches: Iterator[Inputs]) -> Ranges:
     """The lowest and highest value of each named tensor of a graph over some batches.
 
     The graph itself reduces each tensor to two numbers: whole activations of a large model would not fit the memory.
@@ -50,11 +49,6 @@ def ranges(model: onnx.ModelProto, names: Sequence[str], fed: Iterator[Batch]) -
     options.intra_op_num_threads = default_threads()
     session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = [f"{name}.{kind}" for name in names for kind in ("ReduceMin", "ReduceMax")]
-    seen = np.array([session.run(wanted, feed(batch)) for batch in fed], dtype=np.float64)  # (batches, 2 x names)
+    seen = np.array([session.run(wanted, inputs) for inputs in batches], dtype=np.float64)  # (batches, 2 x names)
     lowest, highest = seen[:, ::2].min(axis=0), seen[:, 1::2].max(axis=0)
     return {name: (float(low), float(high)) for name, low, high in zip(names, lowest, highest, strict=True)}
-
-
-def feed(batch: Batch) -> dict[str, NDArray[Any]]:
-    """A batch as the masked graph takes it."""
-    return {"pixels": batch.pixels, "which": batch.which, "maps": batch.maps}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.backends.tensorrt import TensorRTBackend
-from runtime.bundle import read_manifest
+from runtime.bundles import read_manifest
 
 
 def build_engines(folder: Path, say: Callable[[str], None]) -> int:

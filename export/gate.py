@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,9 +18,9 @@ from export.options import EIGHT_BITS, PICTURES
 from export.reference import Floats, Reference
 from runtime.localization import Localization
 from runtime.localizer import Localizer
-from runtime.packing import Job
 from runtime.pictures import read_picture
 from runtime.query import Query
+from runtime.scene import Scene
 from runtime.text import ends
 
 SAMPLE = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists
@@ -121,25 +120,28 @@ def compare(localizer: Localizer, reference: Reference, picture: NDArray[np.uint
 
     Two questions are asked: the prompt, and the picture's own embedding, which some map nearly always speaks for.
     """
-    job, sample = encode_sample(localizer, picture)
-    raw, image = reference.picture(job.pixels)
-    ours_raw, _ = localizer.encoder.look(job.pixels)
-    blank = np.zeros((1, *job.maps.shape[1:]), dtype=np.float32)
-    masked = reference.masked(job.pixels, np.concatenate([blank, job.maps[sample]]))
+    encoder = localizer.encoder
+    seen, pixels = encoder.look(picture)
+    sample = spread(np.flatnonzero(seen.live).tolist(), SAMPLE)
+    scene = encoder.encode_maps(picture, sample)
+    raw, image = reference.picture(pixels)
+    ours_raw = encoder.run_checked("image", pixels)["maps"]
+    blank = np.zeros((1, *scene.maps.shape[1:]), dtype=np.float32)
+    masked = reference.masked(pixels, np.concatenate([blank, scene.maps[sample]]))
     query = Query((prompt,))
     text, wanted_text = localizer.text.embed([query])[0], reference.texts([prompt])[0]
-    scene, texts = localizer.encoder.finish(job), np.stack([text, job.embedding])
+    texts = np.stack([text, scene.embedding])
     ours = np.stack([scores for scores, _ in localizer.answerer.scores_and_maps(scene, texts)])[:, sample]
     wanted = np.stack([wanted_text, image]) @ (masked[1:] - masked[:1]).T
     answers = localizer.answerer.answer(scene, [query, query], texts)
     answered = [
-        compare_answer(answer, reference, job, (sample, row), localizer) for answer, row in zip(answers, wanted, strict=True)
+        compare_answer(answer, reference, scene, sample, row, localizer) for answer, row in zip(answers, wanted, strict=True)
     ]
     flipped = (ours > 0) != (wanted > 0)
     return Compared(
         map_error=float(np.abs(raw - ours_raw).max() / max(float(np.abs(raw).max()), 1e-12)),
-        image_cosine=float(image @ job.embedding),
-        masked_cosine=lowest_cosine(masked[1:], job.embeddings[sample]),
+        image_cosine=float(image @ scene.embedding),
+        masked_cosine=lowest_cosine(masked[1:], scene.embeddings[sample]),
         text_cosine=min(lowest_cosine(wanted_text[np.newaxis], read) for read in every_reading(localizer, prompt)),
         score_error=float(np.abs(ours - wanted).max(initial=0)),
         flips=int(flipped.sum()),
@@ -154,28 +156,18 @@ def every_reading(localizer: Localizer, prompt: str) -> Iterator[Floats]:
     """A prompt's embedding `(1, D)` by each text graph that can read it."""
     tokens = localizer.text.tokens([prompt])
     length = int(ends(tokens)[0])
-    return (reader.read(tokens) for reader in localizer.text.readers if length <= reader.tokens)
-
-
-def encode_sample(localizer: Localizer, picture: NDArray[np.uint8]) -> tuple[Job, list[int]]:
-    """Run an even sample of a picture's passes, as the runtime runs them all."""
-    job = localizer.encoder.begin(picture)
-    sample = spread(list(job.waiting), SAMPLE)
-    job.waiting, job.missing = deque(sample), len(sample)
-    while job.waiting:
-        localizer.encoder.run(localizer.encoder.gather([job]))
-    return job, sample
+    return (graph.embed(tokens) for graph in localizer.text.graphs if length <= graph.tokens)
 
 
 def compare_answer(
-    answer: Localization, reference: Reference, job: Job, scored: tuple[list[int], Floats], localizer: Localizer
+    answer: Localization, reference: Reference, scene: Scene, sample: list[int], sampled: Floats, localizer: Localizer
 ) -> tuple[float, float]:
     """The largest difference of the saliency, and the agreement of the boxes, for the reference's scores of a sample."""
-    scores = np.full(len(job.maps), -1.0, dtype=np.float32)
-    scores[scored[0]] = scored[1]
-    outline = localizer.answerer.outline(localizer.encoder.finish(job))
-    wanted = follow(normalise(reference.saliency(job.maps, scores, localizer.manifest.logit_scale)), outline)
-    boxes = find_boxes(to_picture(wanted, job.frame, localizer.spec.resize), localizer.spec)
+    scores = np.full(len(scene.maps), -1.0, dtype=np.float32)
+    scores[sample] = sampled
+    outline = localizer.answerer.outline_of(scene)
+    wanted = follow(normalise(reference.saliency(scene.maps, scores, localizer.manifest.logit_scale)), outline)
+    boxes = find_boxes(to_picture(wanted, scene.frame, localizer.spec.resize), localizer.spec)
     return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)
 
 

@@ -103,7 +103,7 @@ class SaliencyGraph(nn.Module):
         super().__init__()
         self.eps = eps
 
-    def forward(  # noqa: PLR0913, PLR0917 - a graph's inputs
+    def forward(
         self,
         embeddings: Tensor,
         base: Tensor,

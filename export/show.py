@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engine.manifest import Manifest
 from export.backbones import TABLE, own_names, supported_names, tags
-from runtime.tuned import Timing
+from runtime.measurements import Timing
 
 STEPS = 8  # weights, six graphs, comparison; ResNets have `instant`, tuning and quantising add theirs
 

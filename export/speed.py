@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from runtime.tune import Passes, Setting, open_graph, settings, timed
+from runtime.tuning import Passes, Setting, open_graph, settings, timed
 
 ROUNDS = 5
 LEAST_GAIN = 1.1  # less is noise
@@ -19,7 +19,7 @@ class SpeedError(RuntimeError):
 
 def compare(before: Path, after: Path, passes: Passes) -> Speeds:
     """Passes per second of two masked graphs on every device that is here, taking turns; the median of the rounds."""
-    feed = passes.feed()
+    inputs = passes.example_inputs()
     speeds: Speeds = {}
     for setting in most_threads(passes.precision):
         sessions = {
@@ -27,8 +27,8 @@ def compare(before: Path, after: Path, passes: Passes) -> Speeds:
             passes.precision: open_graph(setting, after),
         }
         for session in sessions.values():
-            session.run(feed)
-        rounds = [{name: timed(session, feed) for name, session in sessions.items()} for _ in range(ROUNDS)]
+            session.run(inputs)
+        rounds = [{name: timed(session, inputs) for name, session in sessions.items()} for _ in range(ROUNDS)]
         speeds[setting.device] = {
             name: float(f"{passes.batch / statistics.median(one[name] for one in rounds):.4g}") for name in sessions
         }

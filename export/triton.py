@@ -15,13 +15,12 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF
-from engine.spec import preset as named_spec
+from engine.spec import named_spec
 from export.triton_config import MARK, TritonError, front_config, graph_config
-from runtime.bundle import Bundle, open_bundle
-from runtime.effort import plan
+from runtime.bundles import Bundle, find_bundle, open_bundle
 from runtime.errors import VlscoreError
-from runtime.home import find_bundle
-from runtime.localizer import check_baked
+from runtime.localizer import check_masks
+from runtime.presets import plan_passes
 
 Kind = Literal["cpu", "gpu"]
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
@@ -80,8 +79,8 @@ def check(bundle: Bundle, serving: Serving, kind: Kind) -> None:
         )
     if serving.plans and kind == "cpu":
         raise TritonError("asked for TensorRT plans on `cpu`; plans run on NVIDIA cards alone: leave `--kind` out")
-    check_baked(bundle, named_spec(serving.spec))
-    plan(bundle.manifest, serving.preset, None, None)
+    check_masks(bundle, named_spec(serving.spec))
+    plan_passes(bundle.manifest, serving.preset, None, None)
     lacking = [str(file) for _, file in serving.plans if file is not None and not file.is_file()]
     if lacking:
         raise TritonError(f"the plan `{lacking[0]}` does not exist; give `SM=FILE`, or `SM` alone to put it there later")

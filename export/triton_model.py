@@ -18,25 +18,24 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from engine.manifest import TEXT_FILES, TEXT_HALF, GraphInfo
-from engine.spec import preset as named_spec
+from engine.spec import named_spec
 from runtime.answers import Answerer
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs
-from runtime.bundle import Bundle, check_file, read_manifest
-from runtime.effort import plan
-from runtime.errors import DeviceError, EffortError, PictureError, QueryError, VlscoreError
+from runtime.backends.session import Arrays, HostSession, Outputs
+from runtime.bundles import Bundle, check_file, read_manifest
+from runtime.encoder import SceneEncoder
+from runtime.errors import DeviceError, PictureError, PresetError, QueryError, VlscoreError
 from runtime.localization import Localization
-from runtime.passes import SceneEncoder
 from runtime.pictures import Picture, read_picture
+from runtime.presets import plan_passes
 from runtime.query import Query, as_queries
 from runtime.refine import Refiner
 from runtime.scene import Scene
 from runtime.text import TextEncoder
 
-BY_THE_CLIENT = (PictureError, QueryError, EffortError)
+BY_THE_CLIENT = (PictureError, QueryError, PresetError)
 
 
-class ServedSession(PlainSession):
+class ServedSession(HostSession):
     """A graph that the server runs, asked like any other session."""
 
     def __init__(self, model: str, info: GraphInfo) -> None:
@@ -95,13 +94,13 @@ class Front:
         for file in TEXT_FILES:
             check_file(folder, file, manifest)
         spec = named_spec(parameters.get("spec", "default"))
-        effort = plan(manifest, parameters.get("preset", "exact"), None, None)
+        plan = plan_passes(manifest, parameters.get("preset", "exact"), None, None)
         sessions = {graph: ServedSession(f"{name}_{graph}", info) for graph, info in manifest.graphs.items()}
         image_half = {graph: session for graph, session in sessions.items() if graph not in TEXT_HALF}
         self.text = TextEncoder(Bundle(folder, manifest), sessions)
-        self.encoder = SceneEncoder(manifest, dict(image_half), spec, effort)
+        self.encoder = SceneEncoder(manifest, dict(image_half), spec, plan)
         self.answerer = Answerer(manifest, sessions["saliency"], spec)
-        self.refiner = Refiner(self.encoder, self.answerer, effort)
+        self.refiner = Refiner(self.encoder, self.answerer, plan)
         self.scenes = Scenes(int(parameters.get("scenes_mib", "512")) * 2**20)
 
     def locate(self, key: str, picture: Picture, queries: list[Query]) -> list[Localization]:

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.processors import TemplateProcessing
 
-PLACE = "{}"
+PLACEHOLDER = "{}"
 
 # CLIP's words: English clitics, runs of letters, single digits, runs of anything else that is not white space.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -41,8 +41,8 @@ def write_tokenizer(path: Path, context: int) -> None:
 def write_templates(path: Path) -> None:
     """Write the named sets of prompt templates; `{}` is where the words go."""
     sets = {
-        "plain": [PLACE],
-        "paper": [f"an image of a {PLACE}."],
-        "imagenet": [template(PLACE) for template in OPENAI_IMAGENET_TEMPLATES],
+        "plain": [PLACEHOLDER],
+        "paper": [f"an image of a {PLACEHOLDER}."],
+        "imagenet": [template(PLACEHOLDER) for template in OPENAI_IMAGENET_TEMPLATES],
     }
     path.write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")

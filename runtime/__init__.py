@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.spec import Spec
-    from runtime.errors import BundleError, DeviceError, EffortError, PictureError, QueryError, SceneError, VlscoreError
+    from runtime.errors import BundleError, DeviceError, PictureError, PresetError, QueryError, SceneError, VlscoreError
     from runtime.localization import Localization
     from runtime.localizer import Localizer
     from runtime.query import Query
@@ -27,7 +27,7 @@ WHERE = {
     "VlscoreError": "runtime.errors",
     "BundleError": "runtime.errors",
     "DeviceError": "runtime.errors",
-    "EffortError": "runtime.errors",
+    "PresetError": "runtime.errors",
     "PictureError": "runtime.errors",
     "QueryError": "runtime.errors",
     "SceneError": "runtime.errors",
@@ -36,10 +36,10 @@ WHERE = {
 __all__ = [
     "BundleError",
     "DeviceError",
-    "EffortError",
     "Localization",
     "Localizer",
     "PictureError",
+    "PresetError",
     "Query",
     "QueryError",
     "Scene",

@@ -11,12 +11,12 @@ from runtime.backends.cuda_options import read_options
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.backends.onnx_cuda import OnnxCudaBackend
 from runtime.backends.openvino_cpu import OpenVinoBackend
-from runtime.backends.protocol import Backend
+from runtime.backends.session import Backend
 from runtime.backends.tensorrt import TensorRTBackend
 from runtime.errors import DeviceError
+from runtime.measurements import advice
 from runtime.precision import check_built, choose_precision
 from runtime.threads import default_threads
-from runtime.tuned import advice
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.canvas import INK, PAPER, Colour, Plane, Rect, measure, pill, ring, shorten, write
+from runtime.drawing_shapes import INK, PAPER, Colour, Plane, Rect, measure, pill, ring, shorten, write
 from runtime.errors import PictureError
 from runtime.pictures import Pixels, read_picture
 

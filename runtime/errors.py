@@ -18,7 +18,7 @@ class QueryError(VlscoreError, ValueError):
     """A query is empty, too long, or not made of words."""
 
 
-class EffortError(VlscoreError, ValueError):
+class PresetError(VlscoreError, ValueError):
     """A preset is unknown, or its passes are not a number that it can spend."""
 
 

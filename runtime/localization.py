@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -40,8 +41,9 @@ class Localization:
     similarity: float  # cosine between the query and the whole picture
     preset: str = "exact"
     passes: int = 0  # times the model's image half was run for the picture
-    error: float | None = 0.0  # expected difference of `map` from the exact one; None: unknown
     picture: Pixels | None = field(default=None, repr=False)
+    estimate_error: Callable[[], float | None] | None = field(default=None, repr=False)  # not given: the map is exact
+    spread: NDArray[np.float32] | None = field(default=None, repr=False)  # `saliency`, where it was kept from finding boxes
 
     def __len__(self) -> int:
         """The number of boxes."""
@@ -50,9 +52,18 @@ class Localization:
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
         """Read-only (H, W) float32 in the original picture's pixels, zero where the model saw nothing."""
-        spread = to_picture(self.map, self.frame, self.spec.resize)
+        spread = to_picture(self.map, self.frame, self.spec.resize) if self.spread is None else self.spread
         spread.setflags(write=False)
         return spread
+
+    @cached_property
+    def error(self) -> float | None:
+        """Expected difference of `map` from the exact one, worked out when it is asked for; None: unknown."""
+        return 0.0 if self.estimate_error is None else self.estimate_error()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process without the model that the error is estimated by."""
+        return {**self.__dict__, "error": self.error, "estimate_error": None}
 
     def to_dict(self) -> dict[str, Any]:
         """What was found, as plain values that JSON can hold; the map and the picture are left out."""

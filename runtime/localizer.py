@@ -8,22 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, overload
 
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
-from engine.spec import Spec
-from engine.spec import preset as named_spec
+from engine.spec import Spec, named_spec
 from runtime.answers import Answerer
-from runtime.backends.protocol import Session
-from runtime.backup import BackedSession
-from runtime.bundle import Bundle, open_bundle
+from runtime.backends.fallback import FallbackSession
+from runtime.backends.session import Backend, LazySession, Session
+from runtime.bundles import Bundle, find_bundle, open_bundle
 from runtime.devices import CARDS, open_for
-from runtime.effort import plan
+from runtime.encoder import Progress, SceneEncoder
 from runtime.errors import BundleError, SceneError
-from runtime.home import find_bundle
-from runtime.lazy import LazySession
 from runtime.localization import Localization
-from runtime.packing import Progress
-from runtime.passes import SceneEncoder
 from runtime.pictures import Picture, read_picture
-from runtime.precision import check_base
+from runtime.precision import check_base, choose_precision
+from runtime.presets import plan_passes
 from runtime.query import Asked, Query, Several, as_queries
 from runtime.refine import Refiner
 from runtime.scene import Scene
@@ -57,25 +53,30 @@ class Localizer:
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
         scenes_only: bool = False,
+        backend: Backend | None = None,
     ) -> None:
         started = time.perf_counter()
         self.spec = named_spec(spec) if isinstance(spec, str) else spec
         self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
-        self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
-        check_baked(self.bundle, self.spec)
+        if backend is None:
+            self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
+        else:
+            self.backend, self.chosen = backend, "given"
+            self.precision = choose_precision(precision, self.manifest.precision, backend)
+        check_masks(self.bundle, self.spec)
         check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, {name: self.session(name) for name in TEXT_GRAPHS if name in self.manifest.graphs})
         self.templates = self.text.named_templates(templates)
-        self.effort = plan(self.manifest, preset, passes, refine)
+        self.plan = plan_passes(self.manifest, preset, passes, refine)
         image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}
         image_half["masked"] = self.masked_session()
         self.encoder = SceneEncoder(
-            self.manifest, image_half, self.spec, self.effort, precision=self.precision, overlap=self.device in CARDS
+            self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
-        self.refiner = Refiner(self.encoder, self.answerer, self.effort)
+        self.refiner = Refiner(self.encoder, self.answerer, self.plan)
         self.opened_in = time.perf_counter() - started
 
     @property
@@ -103,28 +104,28 @@ class Localizer:
             "precision": self.precision,
             "batch": manifest.batch,
             "maps": manifest.maps.count,
-            "preset": self.effort.preset,
+            "preset": self.plan.preset,
             "spec": self.spec.name,
-            **self.backup(),
+            **self.fallbacks(),
             "opened_in_s": round(self.opened_in, 3),
         }
 
-    def backup(self) -> dict[str, Any]:
-        """What had to stand in for the masked graph so far."""
+    def fallbacks(self) -> dict[str, Any]:
+        """What had to be run instead of the masked graph so far."""
         masked = self.encoder.sessions["masked"]
-        return {"shrunk": masked.shrunk, "retried": masked.retried} if isinstance(masked, BackedSession) else {}
+        return {"shrunk": masked.shrunk, "retried": masked.retried} if isinstance(masked, FallbackSession) else {}
 
     def session(self, graph: str, precision: str = "") -> Session:
         """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
         return LazySession(self.backend, self.bundle.graph(graph), precision if precision in ("bf16", "tf32") else "fp32")
 
     def masked_session(self) -> Session:
-        """The masked graph, with what the bundle has to stand behind it."""
+        """The masked graph, with the fallbacks that the bundle has for it."""
         masked, graphs = self.session("masked", self.precision), self.manifest.graphs
         small = graphs.get("masked-small")
         if small is None and "masked-fp32" not in graphs:
             return masked
-        return BackedSession(
+        return FallbackSession(
             masked,
             small=None if small is None else (self.session("masked-small", self.precision), small.inputs["which"][1][0]),
             full=self.session("masked-fp32") if "masked-fp32" in graphs else None,
@@ -153,11 +154,7 @@ class Localizer:
         With `fast` this takes further passes; see `refine` for keeping what they tell.
         """
         self.check_scene(scene)
-        queries = as_queries(query, self.templates)
-        texts = self.text.embed(queries)
-        if not self.scenes_only:
-            scene = self.refiner.refine(scene, texts, progress)
-        found = self.answerer.answer(scene, queries, texts)
+        found = self.answer(scene, as_queries(query, self.templates), progress)
         return found[0] if isinstance(query, (str, Query)) else found
 
     @overload
@@ -168,8 +165,9 @@ class Localizer:
         self, picture: Picture, query: Asked | Several, *, progress: Progress | None = None
     ) -> Localization | list[Localization]:
         """Encode a picture and ask it: `localizer("street.jpg", "a red bus")`."""
-        as_queries(query, self.templates)  # a bad query is told before the passes, not after them
-        return self.locate(self.encode(picture, progress=progress), query, progress=progress)
+        queries = as_queries(query, self.templates)  # a bad query is refused before the passes, not after them
+        found = self.answer(self.encode(picture, progress=progress), queries, progress)
+        return found[0] if isinstance(query, (str, Query)) else found
 
     def scenes(self, pictures: Iterable[Picture], *, progress: Progress | None = None) -> Iterator[Scene]:
         """Encode many pictures, in order, their passes packed into full batches."""
@@ -181,11 +179,15 @@ class Localizer:
         self, pictures: Iterable[Picture], query: Asked | Several, *, progress: Progress | None = None
     ) -> Iterator[list[Localization]]:
         """Ask the same of many pictures, in order, their passes packed into full batches; one list per picture."""
-        self.check_image_half()
         queries = as_queries(query, self.templates)
+        return (self.answer(scene, queries) for scene in self.scenes(pictures, progress=progress))
+
+    def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
+        """Answer queries to a scene of this model, after the further passes that its preset has for them."""
         texts = self.text.embed(queries)
-        refined = (self.refiner.refine(scene, texts) for scene in self.scenes(pictures, progress=progress))
-        return (self.answerer.answer(scene, queries, texts) for scene in refined)
+        if not self.scenes_only:
+            scene = self.refiner.refine(scene, texts, progress)
+        return self.answerer.answer(scene, queries, texts)
 
     def check_image_half(self) -> None:
         """Refuse to encode when the bundle was opened without its image half."""
@@ -201,7 +203,7 @@ class Localizer:
             )
 
 
-def check_baked(bundle: Bundle, spec: Spec) -> None:
+def check_masks(bundle: Bundle, spec: Spec) -> None:
     """Refuse a spec whose masks are not the ones that the bundle was built with."""
     masks = bundle.manifest.masks
     if (masks.align, masks.order) != (spec.mask_align, spec.mask_order):

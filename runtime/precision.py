@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.spec import Spec
-from runtime.backends.protocol import Backend
+from runtime.backends.session import Backend
 from runtime.errors import DeviceError
 
 PRECISIONS = ("fp32", "bf16", "tf32")  # what can be asked of an fp32 bundle

@@ -20,7 +20,7 @@ KERNELS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BIL
 RIBBON = 32
 
 
-def place(
+def fit_to_square(
     picture: Pixels, side: int, geometry: Geometry, resample: Resample, mean: tuple[float, float, float]
 ) -> tuple[Pixels, Frame]:
     """Resize a (H, W, 3) u8 picture, with antialias, into (side, side, 3) u8 and tell how it was placed.
@@ -28,7 +28,7 @@ def place(
     ``crop`` and ``stretch`` show the model the middle of the picture; ``squash`` and ``letterbox``
     show all of it, ``letterbox`` on a ground of the mean colour.
     """
-    frame = Frame.place((picture.shape[0], picture.shape[1]), side, geometry)
+    frame = Frame.fit((picture.shape[0], picture.shape[1]), side, geometry)
     kernel = KERNELS[resample]
     if geometry == "letterbox":
         return _on_ground(picture, frame, kernel, mean), frame

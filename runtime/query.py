@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from runtime.errors import QueryError
 
-PLACE = "{}"
-PLAIN = (PLACE,)
+PLACEHOLDER = "{}"
+PLAIN = (PLACEHOLDER,)
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Query:
         if not self.words or any(not isinstance(word, str) or not word.strip() for word in self.words):
             raise QueryError(f"the query {self.words!r} is empty; give the words to look for, such as `a red bus`")
         for template in self.templates:
-            if PLACE not in template:
-                raise QueryError(f"template {template!r} has no `{PLACE}`, the place where the words go")
+            if PLACEHOLDER not in template:
+                raise QueryError(f"template {template!r} has no `{PLACEHOLDER}`, the place where the words go")
         if not self.templates:
-            raise QueryError(f"the query {self.words!r} has no template; `{PLACE}` alone takes the words as they are")
+            raise QueryError(f"the query {self.words!r} has no template; `{PLACEHOLDER}` alone takes the words as they are")
 
     @property
     def label(self) -> str:
@@ -38,7 +38,7 @@ class Query:
 
     def prompts(self) -> list[str]:
         """Every sentence that stands for this query."""
-        return [template.replace(PLACE, word) for word in self.words for template in self.templates]
+        return [template.replace(PLACEHOLDER, word) for word in self.words for template in self.templates]
 
 
 Asked = str | Query

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.anchors import Kinship, predict
-from engine.masks import live
+from engine.prediction import predict
 from runtime.answers import Answerer
-from runtime.effort import Effort
-from runtime.packing import Progress
-from runtime.passes import SceneEncoder
-from runtime.preprocess import place
+from runtime.encoder import Progress, SceneEncoder
+from runtime.presets import PassPlan
 from runtime.scene import Floats, Scene
 
 SURE = 1e-2  # expected difference of the saliency below which an answer needs no further passes
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -27,61 +21,53 @@ class Refiner:
 
     encoder: SceneEncoder
     answerer: Answerer
-    effort: Effort
-
-    def needed(self, scene: Scene) -> bool:
-        """Whether a scene has maps to run and this Localizer has passes to spend on them."""
-        spend = self.effort.refine > 0 or self.effort.auto
-        return spend and scene.preset == "fast" and scene.picture is not None and not bool(scene.known.all())
+    plan: PassPlan
 
     def refine(self, scene: Scene, texts: Floats, progress: Progress | None = None) -> Scene:
         """Run the maps that matter most to texts `(Q, D)`; gives a scene that knows more."""
-        if not self.needed(scene):
+        spends = self.plan.refine > 0 or self.plan.auto
+        if not spends or scene.preset != "fast" or scene.picture is None or scene.known.all():
             return scene
-        kinship = Kinship.of(scene.maps, live(scene.maps))
         batch, spent = self.encoder.manifest.batch, np.zeros(len(texts), dtype=int)
-        most = scene.live if self.effort.auto else self.effort.refine
+        most = int(scene.live.sum()) if self.plan.auto else self.plan.refine
         while True:
-            open_texts = [row for row in range(len(texts)) if spent[row] < most and not self.sure(scene, texts[row])]
-            size = min(batch, max((most - int(spent[row]) for row in open_texts), default=0))
-            chosen = self.promising(scene, texts[open_texts], size) if size else []
+            unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(scene, texts[row])]
+            size = min(batch, max((most - int(spent[row]) for row in unsure), default=0))
+            chosen = self.most_promising(scene, texts[unsure], size) if size else []
             if not chosen:
                 return scene
-            scene = self.run(scene, kinship, chosen)
-            spent[open_texts] += size
+            scene = self.run(scene, chosen)
+            spent[unsure] += size
             if progress is not None:
-                left = 0 if self.effort.auto else int(np.maximum(most - spent[open_texts], 0).sum())
-                progress(scene.passes, min(scene.live, scene.passes + left))
+                left = 0 if self.plan.auto else int(np.maximum(most - spent[unsure], 0).sum())
+                progress(scene.passes, min(int(scene.live.sum()), scene.passes + left))
 
     def sure(self, scene: Scene, text: Floats) -> bool:
         """Whether an answer may be trusted as it is: only asked when passes are spent as needed."""
-        if not self.effort.auto:
+        if not self.plan.auto:
             return False
         error = self.answerer.error(scene, text)
         return error is not None and error <= SURE
 
-    def promising(self, scene: Scene, texts: Floats, count: int) -> list[int]:
+    def most_promising(self, scene: Scene, texts: Floats, count: int) -> list[int]:
         """Up to `count` unknown maps per text, those first that would weigh most in its answer.
 
         A map's share in the sum is softmax(score) times what it lights up; its logarithm ranks alike without a softmax.
         """
-        scores = texts @ (scene.embeddings - scene.base).T / self.answerer.switches["temperature"]
+        scores = texts @ (scene.embeddings - scene.base).T / np.float32(self.answerer.options.temperature)
         lit = np.log(np.abs(scene.maps).sum(axis=(1, 2)) + np.float32(1e-12))
         ranks = np.where(scene.known, -np.inf, scores + lit)
         order = np.argsort(-ranks, axis=1, kind="stable")[:, : min(count, int((~scene.known).sum()))]
         return list(dict.fromkeys(order.T.ravel().tolist()))  # every text's best first, each map once
 
-    def run(self, scene: Scene, kinship: Kinship, chosen: list[int]) -> Scene:
+    def run(self, scene: Scene, chosen: list[int]) -> Scene:
         """Run maps of a scene's picture and predict the others anew."""
-        info, picture = self.encoder.manifest.image, scene.picture
-        if picture is None:
+        if scene.picture is None:
             raise ValueError("a scene without its picture cannot be refined")
-        pixels, _ = place(picture, info.side, scene.frame.geometry, info.resample, info.mean)
+        pixels, _ = self.encoder.place(scene.picture, scene.frame.geometry)
         embeddings, known = scene.embeddings.copy(), scene.known.copy()
-        embeddings[chosen] = self.encoder.masked_embeddings(pixels, scene.maps[chosen])
+        embeddings[chosen] = self.encoder.run_maps(pixels, scene.maps[chosen])
         known[chosen] = True
-        alive = live(scene.maps)
-        told = predict(kinship, known & alive, embeddings)
-        return replace(
-            scene, embeddings=np.where(alive[:, None], told, embeddings), known=known, passes=scene.passes + len(chosen)
-        )
+        predicted = predict(scene.kernel, known & scene.live, embeddings)
+        embeddings[scene.live] = predicted[scene.live]
+        return scene.learn(embeddings, known, scene.passes + len(chosen))

@@ -7,7 +7,8 @@ import json
 import os
 import uuid
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.frame import Frame
+from engine.masks import live_maps
+from engine.outline import Outline
+from engine.prediction import MaskKernel
 from runtime.errors import SceneError
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 SCHEMA = 2
 ARRAYS = ("maps", "embeddings", "base", "embedding")
-ABOUT = ("live", "passes", "preset", "precision", "backbone", "fingerprint")
+ABOUT = ("passes", "preset", "precision", "backbone", "fingerprint")
 JPEG_QUALITY = 90
 
 
@@ -31,7 +36,8 @@ class Scene:
     """A picture after its masked passes: ask it anything, as often as you like, for a matrix product each time.
 
     `embeddings` (K, D) are of the masked copies, `base` (D,) of the blank picture, `embedding` (D,) of the whole one.
-    `known` (K,) tells which masked copies were truly run; the embeddings of the others are predicted.
+    `live` (K,) tells which maps are not constant: the masked copies of the others are the base itself. `known` (K,) tells
+    which masked copies were truly run; the embeddings of the others are predicted.
     """
 
     maps: Floats = field(repr=False)
@@ -39,7 +45,8 @@ class Scene:
     base: Floats = field(repr=False)
     embedding: Floats = field(repr=False)
     frame: Frame
-    live: int  # maps that are not constant: the others' masked copies are the base itself
+    live: Flags = field(repr=False)
+    known: Flags = field(repr=False)
     passes: int
     preset: str
     precision: str  # of the masked passes
@@ -47,12 +54,22 @@ class Scene:
     fingerprint: str = field(repr=False)
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     guide: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H', W', 3): the picture small, for outlines
-    known: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, bool), repr=False)
 
-    def __post_init__(self) -> None:
-        """Of an exact scene every map is known."""
-        if not self.known.size:
-            object.__setattr__(self, "known", np.full(len(self.maps), self.preset == "exact"))
+    @cached_property
+    def kernel(self) -> MaskKernel:
+        """How alike the masks are, from which embeddings are predicted."""
+        return MaskKernel.of(self.maps, self.live)
+
+    @cached_property
+    def outline(self) -> Outline | None:
+        """The outlines of the picture, which a saliency map can follow; gathered once for all queries."""
+        return None if self.guide is None else Outline(self.guide, (self.maps.shape[1], self.maps.shape[2]))
+
+    def learn(self, embeddings: Floats, known: Flags, passes: int) -> Scene:
+        """The same picture after further passes; what was worked out from its maps stays."""
+        learnt = replace(self, embeddings=embeddings, known=known, passes=passes)
+        learnt.__dict__.update({name: self.__dict__[name] for name in ("kernel", "outline") if name in self.__dict__})
+        return learnt
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write the scene as an `.npz` (no pickle inside), its picture as JPEG; the file appears whole or not at all."""
@@ -81,6 +98,7 @@ class Scene:
         return {
             "schema": SCHEMA,
             "frame": self.frame.to_dict(),
+            "live": int(self.live.sum()),
             **{name: getattr(self, name) for name in ABOUT},
         }
 
@@ -92,7 +110,7 @@ class Scene:
                 about = dict(json.loads(bytes(file["about"])))
                 arrays = {name: np.ascontiguousarray(file[name], dtype=np.float32) for name in ARRAYS}
                 picture = from_jpeg(bytes(file["jpeg"])) if "jpeg" in file else None
-                known = np.asarray(file["known"], dtype=bool) if "known" in file else np.ones(0, bool)
+                known = np.asarray(file["known"], dtype=bool) if "known" in file else None
                 guide = np.ascontiguousarray(file["guide"], dtype=np.uint8) if "guide" in file else None
         except FileNotFoundError:
             raise SceneError(f"scene `{path}` does not exist") from None
@@ -104,11 +122,14 @@ class Scene:
         check_shapes(arrays, path)
         if guide is not None and (guide.ndim != 3 or guide.shape[2] != 3 or guide.size == 0):
             raise SceneError(f"scene `{path}` is damaged: its outlines have the shape {guide.shape}; encode the picture again")
-        if known.size and known.shape != arrays["maps"].shape[:1]:
+        if known is None:  # only scenes with predicted embeddings say which maps were run
+            known = np.ones(len(arrays["maps"]), dtype=bool)
+        if known.shape != arrays["maps"].shape[:1]:
             raise SceneError(f"scene `{path}` is damaged: it tells of {known.shape} known maps; encode the picture again")
         try:
             values: dict[str, Any] = {**arrays, **{name: about[name] for name in ABOUT}}
-            return cls(**values, frame=Frame.from_dict(about["frame"]), picture=picture, guide=guide, known=known)
+            frame, live = Frame.from_dict(about["frame"]), live_maps(arrays["maps"])
+            return cls(**values, frame=frame, live=live, picture=picture, guide=guide, known=known)
         except (KeyError, TypeError, ValueError) as error:
             raise SceneError(f"scene `{path}` is damaged ({error}); encode the picture again") from error
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from engine.manifest import TEXT_GRAPHS
-from runtime.backends.protocol import Session
-from runtime.bundle import Bundle
+from runtime.backends.session import Session
+from runtime.bundles import Bundle
 from runtime.errors import BundleError, QueryError
-from runtime.query import PLACE, Query
+from runtime.query import PLACEHOLDER, Query
 
 Vectors = NDArray[np.float32]
 
@@ -30,14 +30,14 @@ class QueryWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Reader:
+class TextGraph:
     """A text graph: it reads up to `texts` texts a run, whose ends lie within its `tokens` tokens."""
 
     session: Session
     texts: int
     tokens: int
 
-    def read(self, tokens: NDArray[np.int64]) -> Vectors:
+    def embed(self, tokens: NDArray[np.int64]) -> Vectors:
         """Embed the texts of one run, `(n, T)` to `(n, D)`; what is empty is padded, what is too long is padding."""
         full = np.zeros((self.texts, self.tokens), dtype=np.int64)
         full[: len(tokens)] = tokens[:, : self.tokens]
@@ -52,8 +52,10 @@ class TextEncoder:
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
         """Take the bundle's text graphs by name; sessions of other graphs are left alone."""
-        graphs = bundle.manifest.graphs
-        self.readers = tuple(Reader(sessions[name], *graphs[name].inputs["tokens"][1]) for name in TEXT_GRAPHS if name in graphs)
+        described = bundle.manifest.graphs
+        self.graphs = tuple(
+            TextGraph(sessions[name], *described[name].inputs["tokens"][1]) for name in TEXT_GRAPHS if name in described
+        )
         self.context = bundle.manifest.text.context
         try:
             self.tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer.json")))
@@ -68,11 +70,13 @@ class TextEncoder:
         """Find a set of templates by name; a text with `{}` in it, or several, are taken as they are."""
         if not isinstance(name, str):
             return tuple(name)
-        if PLACE in name:
+        if PLACEHOLDER in name:
             return (name,)
         if name not in self.templates:
             known = ", ".join(sorted(self.templates))
-            raise QueryError(f"templates `{name}` are unknown: choose from {known}, or give a sentence with `{PLACE}` in it")
+            raise QueryError(
+                f"templates `{name}` are unknown: choose from {known}, or give a sentence with `{PLACEHOLDER}` in it"
+            )
         return self.templates[name]
 
     def embed(self, queries: Sequence[Query]) -> Vectors:
@@ -92,8 +96,8 @@ class TextEncoder:
         missing = [prompt for prompt in prompts if prompt not in found]
         if missing:
             tokens = self.tokens(missing)
-            for reader, rows in shared_out(ends(tokens), self.readers):
-                found.update(zip((missing[row] for row in rows), reader.read(tokens[rows]), strict=True))
+            for graph, rows in assign_to_graphs(ends(tokens), self.graphs):
+                found.update(zip((missing[row] for row in rows), graph.embed(tokens[rows]), strict=True))
         with self.lock:
             self.cache.update((prompt, found[prompt]) for prompt in missing)
             while len(self.cache) > CACHED_PROMPTS:
@@ -118,17 +122,17 @@ def ends(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(tokens.argmax(axis=1) + 1)
 
 
-def shared_out(lengths: NDArray[np.int64], readers: Sequence[Reader]) -> Iterator[tuple[Reader, NDArray[np.intp]]]:
-    """Share texts of these lengths out to runs of the readers: to the shortest that hold them, in runs at least half full."""
+def assign_to_graphs(lengths: NDArray[np.int64], graphs: Sequence[TextGraph]) -> Iterator[tuple[TextGraph, NDArray[np.intp]]]:
+    """Share texts of these lengths out to runs of the graphs: to the shortest that hold them, in runs at least half full."""
     left = np.arange(len(lengths))
-    for tokens in sorted({reader.tokens for reader in readers}):
+    for tokens in sorted({graph.tokens for graph in graphs}):
         fits = lengths[left] <= tokens
         waiting, left = left[fits], left[~fits]
-        by_size = sorted((reader for reader in readers if reader.tokens == tokens), key=lambda reader: -reader.texts)
+        by_size = sorted((graph for graph in graphs if graph.tokens == tokens), key=lambda graph: -graph.texts)
         while len(waiting):
-            reader = next((reader for reader in by_size if reader.texts <= 2 * len(waiting)), by_size[-1])
-            yield reader, waiting[: reader.texts]
-            waiting = waiting[reader.texts :]
+            graph = next((graph for graph in by_size if graph.texts <= 2 * len(waiting)), by_size[-1])
+            yield graph, waiting[: graph.texts]
+            waiting = waiting[graph.texts :]
 
 
 def clean(text: str) -> str:

@@ -19,7 +19,7 @@ from bench.accuracy.options import Options, parse
 from bench.accuracy.report import show
 from bench.accuracy.results import Results
 from bench.accuracy.run import CHOICES, REPORTED, clock, run
-from bench.command_line import refusals
+from bench.command_line import told_errors
 from runtime.errors import VlscoreError
 
 NARROW = 124  # columns that the tables need
@@ -28,7 +28,7 @@ NARROW = 124  # columns that the tables need
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    with refusals(VlscoreError, FileNotFoundError, ValueError):
+    with told_errors(VlscoreError, FileNotFoundError, ValueError):
         measure(options, Console(highlight=False, width=max(Console().width, NARROW)))
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from engine.frame import Frame
 from engine.spec import Geometry
 from runtime import Localizer, Scene
-from runtime.passes import SceneEncoder
+from runtime.encoder import SceneEncoder
 from runtime.pictures import Pixels
 from runtime.scene import SCHEMA
 
@@ -35,7 +35,7 @@ class Shelf:
     def load(self, pixels: Pixels, geometry: Geometry) -> Scene:
         """The scene of an encoded picture, under a geometry."""
         scene = Scene.load(self.path(pixels, geometry))
-        frame = Frame.place((pixels.shape[0], pixels.shape[1]), scene.frame.side, geometry)
+        frame = Frame.fit((pixels.shape[0], pixels.shape[1]), scene.frame.side, geometry)
         return replace(scene, frame=frame, picture=pixels)
 
     def fill(self, pictures: Sequence[Pixels], geometry: Geometry, tick: Ticker) -> None:
@@ -49,7 +49,7 @@ class Shelf:
         for sight, batch in by_sight.items():
             own = self.localizer.encoder
             spec = own.spec.replace(geometry=sight)
-            encoder = SceneEncoder(own.manifest, own.sessions, spec, own.effort, precision=own.precision)
+            encoder = SceneEncoder(own.manifest, own.sessions, spec, own.plan, precision=own.precision)
             for path, scene in zip(batch, encoder.encode(iter(batch.values())), strict=True):
                 scene.save(path, picture=False)
                 self.passes += scene.passes
@@ -64,7 +64,7 @@ class Shelf:
 
 def shelf_name(localizer: Localizer) -> str:
     """The model, the form that scenes are saved in, and the preset and precision where they are not the usual ones."""
-    preset, precision = localizer.effort.preset, localizer.precision
+    preset, precision = localizer.plan.preset, localizer.precision
     unusual = [*([] if preset == "exact" else [preset]), *([] if precision == localizer.manifest.precision else [precision])]
     return "-".join([localizer.fingerprint[:16], str(SCHEMA), *unusual])
 

@@ -14,10 +14,9 @@ from bench.accuracy.sheets import Sheet, Texts, make_sheet
 from bench.accuracy.words import WORLD, ask_nouns
 from bench.world.read import read_split
 from bench.world.splits import Example
-from engine.spec import Geometry, Spec, preset
+from engine.spec import Geometry, Spec, named_spec
 from runtime import Localizer
-from runtime.bundle import read_manifest
-from runtime.home import find_bundle
+from runtime.bundles import find_bundle, read_manifest
 from runtime.scene import Scene
 
 # Shows that a split is being encoded; what it gives is told of every picture.
@@ -31,7 +30,7 @@ class Lab:
         self.options, self.bar = options, bar
         bundle = find_bundle(options.model)
         self.masks = read_manifest(bundle).masks
-        self.spec = self.fitted(preset(options.spec))
+        self.spec = self.fitted(named_spec(options.spec))
         self.localizer = Localizer(bundle, device=options.device, preset=options.preset, spec=self.spec, threads=options.threads)
         self.shelf = Shelf(self.localizer, folder)
         self.logit_scale = self.localizer.manifest.logit_scale

@@ -10,8 +10,8 @@ from pathlib import Path
 import bench.world
 from bench.command_line import positive, several
 from bench.world.splits import RECIPES
-from engine.spec import PRESETS
-from runtime.effort import Preset
+from engine.spec import SPECS
+from runtime.presets import Preset
 
 PICTURES = Path(bench.world.__file__).parent / "pictures"
 SPLITS = tuple(name for name in RECIPES if name != "train")
@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         description="Measure how well a model finds what words name, on pictures with known truth.",
     )
     parser.add_argument("--model", help="a bundle's name or folder (none: the model shipped with the package)")
-    parser.add_argument("--spec", choices=tuple(PRESETS), default="default", help="the spec to report")
+    parser.add_argument("--spec", choices=tuple(SPECS), default="default", help="the spec to report")
     parser.add_argument("--data", type=Path, default=PICTURES, help="a written test set")
     parser.add_argument("--splits", type=several("split", SPLITS), default=SPLITS, help=f"comma between, of: {', '.join(SPLITS)}")
     parser.add_argument("--limit", type=positive, help="at most so many pictures per split")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.world.nouns import number
 from bench.world.splits import Example
 from engine.frame import Frame
-from engine.masks import live
+from engine.masks import live_maps
 from engine.outline import Outline
 from runtime.scene import Floats, Scene
 
@@ -66,7 +66,7 @@ def make_sheet(place: int, example: Example, scene: Scene, texts: Texts) -> Shee
         frame=scene.frame,
         maps=scene.maps.reshape(count, -1),
         scaled=((scene.maps - low) / (high - low + np.float32(EPS))).reshape(count, -1),
-        live=live(scene.maps),
+        live=live_maps(scene.maps),
         scores=texts.asked @ (scene.embeddings - scene.base).T,
         similarity=texts.asked @ scene.embedding,
         classes=texts.classes @ scene.embedding,

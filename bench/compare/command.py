@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.command_line import refusals
+from bench.command_line import told_errors
 from bench.compare.measure import measure
 from bench.compare.options import ROOT, Options, parse
 from bench.compare.readme import write_table
@@ -25,7 +25,7 @@ REFUSED = (VlscoreError, FileNotFoundError, RuntimeError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    with refusals(*REFUSED):
+    with told_errors(*REFUSED):
         if options.readme:
             write_table(ROOT / "README.md", read(options.readme))
         else:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.home import bundle_name
+from runtime.bundles import bundle_name
 
 Floats = NDArray[np.float32]
 

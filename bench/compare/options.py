@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.command_line import positive, several
 from bench.compare.job import Job
 from bench.compare.ways import BY_NAME
-from engine.spec import PRESETS
+from engine.spec import SPECS
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURE = ROOT / "export" / "pictures" / "astronaut.jpg"
@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--model", help="fp32 bundle; its int8 sibling has `-int8` at the end of its name")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="picture to localize in")
     parser.add_argument("--query", default="an astronaut", help="what to look for")
-    parser.add_argument("--spec", choices=tuple(PRESETS), default="paper", help="the switches of the method")
+    parser.add_argument("--spec", choices=tuple(SPECS), default="paper", help="the switches of the method")
     parser.add_argument("--ways", type=several("way", BY_NAME), default=(), help="comma between; left out: all of them")
     parser.add_argument("--rounds", type=positive, default=5, help="turns that every way gets")
     parser.add_argument("--budget", type=float, default=900.0, help="seconds after which no further round begins")

@@ -15,8 +15,8 @@ from bench.compare.partial import partial_scene
 from bench.compare.queries import ask
 from bench.compare.scores import compare
 from runtime import Localizer, Query
+from runtime.bundles import find_bundle
 from runtime.errors import BundleError, DeviceError
-from runtime.home import find_bundle
 from runtime.pictures import read_picture
 
 LIBRARIES = ("onnxruntime", "openvino", "numpy")

@@ -5,8 +5,9 @@ The only place in the benchmarks that reaches behind `Localizer`'s front door.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+
+import numpy as np
 
 from runtime import Localizer, Scene
 from runtime.pictures import Picture, read_picture
@@ -14,10 +15,8 @@ from runtime.pictures import Picture, read_picture
 
 def partial_scene(localizer: Localizer, picture: Picture, which: Sequence[int] | None = None, count: int = 0) -> Scene:
     """A scene in which only some maps were run (those named, else the first `count` live ones); the rest are the base."""
-    encoder = localizer.encoder
-    job = encoder.begin(read_picture(picture))
-    chosen = list(which) if which is not None else list(job.waiting)[:count]
-    job.waiting, job.missing = deque(chosen), len(chosen)
-    while job.missing:
-        encoder.run(encoder.gather([job]))
-    return encoder.finish(job)
+    pixels = read_picture(picture)
+    if which is None:
+        scene, _ = localizer.encoder.look(pixels)
+        which = np.flatnonzero(scene.live)[:count].tolist()
+    return localizer.encoder.encode_maps(pixels, which)

@@ -19,11 +19,11 @@ from bench.compare.scores import compare, spaced
 from engine.boxes import find_boxes
 from engine.frame import Frame
 from engine.saliency import normalise, to_picture
-from engine.spec import Spec, preset
+from engine.spec import Spec, named_spec
 from export.backbones import find_backbone
 from export.weights import find_source, load
 from runtime.pictures import read_picture
-from runtime.preprocess import place
+from runtime.preprocess import fit_to_square
 from tests import oracle
 
 Tower = Any  # open_clip's modules carry no types
@@ -39,7 +39,7 @@ class Model:
         loaded = load(backbone, find_source(backbone, job.pretrained, None), 0)
         self.clip: Tower = loaded.model.eval()
         self.mean, self.std = loaded.preprocessing.mean, loaded.preprocessing.std
-        self.spec: Spec = preset(job.spec)
+        self.spec: Spec = named_spec(job.spec)
         self.oracle_spec = oracle_spec(self.spec)
         self.picture = read_picture(job.picture)
         self.side = int(np.max(self.clip.visual.image_size))
@@ -53,7 +53,7 @@ class Model:
 
     def square(self) -> tuple[Tensor, Frame]:
         """The normalised picture (3, R, R) and its place."""
-        pixels, frame = place(self.picture, self.side, self.spec.geometry, "bicubic", self.mean)
+        pixels, frame = fit_to_square(self.picture, self.side, self.spec.geometry, "bicubic", self.mean)
         return oracle.to_tensor(pixels, self.mean, self.std, torch.float32), frame
 
     def maps(self, x: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ class Oracle:
         from torch.utils.flop_counter import FlopCounterMode
 
         model = self.model
-        pixels, _ = place(model.picture, model.side, model.spec.geometry, "bicubic", model.mean)
+        pixels, _ = fit_to_square(model.picture, model.side, model.spec.geometry, "bicubic", model.mean)
         x = oracle.to_tensor(pixels, model.mean, model.std, torch.float32)
         maps = model.maps(x)
         live = oracle.live(maps).numpy()

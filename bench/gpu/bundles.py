@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.compare.machine import ROOT
 from bench.compare.options import default_weights
 from bench.gpu.options import Options
-from runtime.home import bundle_home, bundle_name
+from runtime.bundles import bundle_home, bundle_name
 
 PRECISIONS = ("fp16", "fp32", "int8-symmetric")
 FITTING = ((16000, 256), (8000, 128), (0, 64))  # MiB of the card, masked passes per run

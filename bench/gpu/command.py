@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.command_line import refusals
+from bench.command_line import told_errors
 from bench.compare.command import read
 from bench.compare.machine import ROOT
 from bench.gpu.measure import measure
@@ -26,7 +26,7 @@ REFUSED = (VlscoreError, OSError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a part that fails is no refusal, and a refusal is one line on stderr and exit code 1."""
     options = parse(arguments)
-    with refusals(*REFUSED):
+    with told_errors(*REFUSED):
         if options.readme:
             write_table(ROOT / "README.md", read(options.readme))
         else:

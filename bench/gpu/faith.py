@@ -9,7 +9,7 @@ from bench.faithful import PICTURES, compare, wanted
 from bench.world.read import read_split
 from export.backbones import find_backbone
 from export.weights import default_weights, find_source, load
-from runtime.home import find_bundle
+from runtime.bundles import find_bundle
 
 MODEL = "demo-rn"
 SPEC = "default"

@@ -11,7 +11,7 @@ from bench.command_line import positive, several
 from bench.compare.job import Job
 from bench.compare.options import PICTURE, default_weights
 from bench.gpu.ways import NAMES
-from engine.spec import PRESETS
+from engine.spec import SPECS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--model", help="a finished fp32 bundle, others beside it as NAME-fp16; left out: built, and kept")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="picture to localize in")
     parser.add_argument("--query", default="an astronaut", help="what to look for")
-    parser.add_argument("--spec", choices=tuple(PRESETS), default="paper", help="the switches of the method")
+    parser.add_argument("--spec", choices=tuple(SPECS), default="paper", help="the switches of the method")
     parser.add_argument("--ways", type=several("way", NAMES), default=(), help="comma between; left out: all of them")
     parser.add_argument("--batch", type=positive, help="masked passes per run (left out: 256, or what the card has room for)")
     parser.add_argument("--rounds", type=positive, default=5, help="turns that every way gets, time permitting")

@@ -23,7 +23,7 @@ Step = Callable[[Tensor, Tensor], Tensor]
 class TorchOnDevice:
     """The masked passes in PyTorch: masks, tower and unit length in one step, of one shape."""
 
-    def __init__(  # noqa: PLR0913 - the switches of the ways
+    def __init__(
         self,
         job: Job,
         reference: Reference,

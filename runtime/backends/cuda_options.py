@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.records import RecordError, read, settle
-from runtime.backends.content import content_hash
+from engine.records import RecordError, check_fields, from_json
+from runtime.backends.graph_hash import graph_hash
+from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
-from runtime.home import bundle_home
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 CACHE = ".onnx-tensorrt"  # in the folder of bundles: engines that ONNX Runtime's TensorRT provider built
@@ -32,7 +32,7 @@ class CudaOptions:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        settle(self)
+        check_fields(self)
         if self.index < 0 or self.memory_limit < 0:
             raise RecordError("`index` and `memory_limit` must be 0 or more")
 
@@ -62,7 +62,7 @@ class CudaOptions:
         kept = {
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(folder),
-            "trt_engine_cache_prefix": content_hash(graph)[:32],
+            "trt_engine_cache_prefix": graph_hash(graph)[:32],
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(folder),
         }
@@ -76,7 +76,7 @@ class CudaOptions:
 def read_options(given: Mapping[str, Any] | None, index: int) -> CudaOptions:
     """Check what a user gave as `device_options`; the card's index belongs to the device's name."""
     try:
-        options = read(CudaOptions, dict(given or {}), "device_options")
+        options = from_json(CudaOptions, dict(given or {}), "device_options")
     except RecordError as error:
         raise DeviceError(f"asked for `cuda` with options that it does not have: {error}") from error
     if given and "index" in given and options.index != index:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.protocol import Arrays, Outputs, Pending, Session
+from runtime.backends.session import Arrays, Outputs, Pending, Session
 
 LANES = 2
 TYPES = {

@@ -8,15 +8,14 @@ import importlib.metadata
 from pathlib import Path
 from types import ModuleType
 
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs
+from runtime.backends.session import Arrays, HostSession, Outputs
 from runtime.errors import BundleError, DeviceError
 
 PROVIDER = "CPUExecutionProvider"
 WHEELS = ("onnxruntime", "onnxruntime-gpu")
 
 
-class OnnxSession(PlainSession):
+class OnnxSession(HostSession):
     """One ONNX graph in ONNX Runtime."""
 
     def __init__(self, ort: ModuleType, graph: Path, threads: int) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs
+from runtime.backends.session import Arrays, HostSession, Outputs
+from runtime.bundles import bundle_home
 from runtime.errors import BundleError, DeviceError
-from runtime.home import bundle_home
 
 DEVICE = "CPU"
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -27,7 +26,7 @@ CACHE = ".openvino"  # in the folder of bundles: compiled graphs, which open abo
 Request = Callable[[dict[str, NDArray[Any]]], Outputs]
 
 
-class OpenVinoSession(PlainSession):
+class OpenVinoSession(HostSession):
     """One graph in OpenVINO. Threads that come at once get a request each; finished ones are used again."""
 
     def __init__(self, make: Callable[[], Request]) -> None:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from engine.records import RecordError, read
-from runtime.backends.content import content_hash
+from engine.records import RecordError, from_json
 from runtime.backends.cuda_memory import CudaRuntime, DeviceRuntime
+from runtime.backends.graph_hash import graph_hash
 from runtime.backends.trt_build import BuildOptions, EngineError, Trt, build_plan, make_log
 from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, write
 from runtime.backends.trt_session import TensorRTSession
+from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
-from runtime.home import bundle_home
 
 MAJORS = (10, 11)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -59,7 +59,7 @@ class TensorRTBackend:
         if policy not in POLICIES:
             raise DeviceError(f"asked for the policy `{policy}`; found {' and '.join(POLICIES)}. Choose one of them")
         try:
-            options = read(BuildOptions, rest, "device_options")
+            options = from_json(BuildOptions, rest, "device_options")
         except RecordError as error:
             raise DeviceError(f"asked for `tensorrt` with options that it does not have: {error}; besides: `policy`") from error
         return cls(index, policy=policy, options=options)
@@ -76,7 +76,7 @@ class TensorRTBackend:
 
     def load(self, graph: Path, options: BuildOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
         """The engine of a graph, from the folder or built anew."""
-        key = Key(content_hash(graph), str(self.trt.__version__), self.card, options)
+        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, options)
         with self.engines.locked(graph.stem, key):
             plan, reason = self.engines.find(graph.stem, key)
             if plan is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.records import settle
+from engine.records import check_fields
 from runtime.errors import DeviceError
 
 Trt = Any  # the module, whose classes are only there when it is
@@ -26,7 +26,7 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        settle(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends.cuda_memory import Bytes, DeviceRuntime
-from runtime.backends.protocol import Arrays, Outputs, Pending
+from runtime.backends.session import Arrays, Outputs, Pending
 from runtime.backends.trt_build import EngineError, Trt
 from runtime.errors import DeviceError
 

@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 
-from engine.spec import Spec
-from engine.spec import preset as named_spec
+from engine.spec import Spec, named_spec
 from runtime import __version__
 from runtime.cli import options
-from runtime.cli.refusals import refusals
-from runtime.cli.sources import expand, is_scene, split
-from runtime.cli.targets import plan
+from runtime.cli.errors import told_errors
+from runtime.cli.inputs import expand, is_scene, split
+from runtime.cli.outputs import plan
 
 LOCATE_HELP = """Say where pictures show what words name.
 
@@ -74,7 +73,7 @@ def locate(
 ) -> None:
     names, queries = split(arguments, query or [])
     chosen = changed(named_spec(spec), threshold, temperature, geometry)
-    with refusals():
+    with told_errors():
         sources = expand(names, recursive)
         refuse_new_geometry(sources, geometry)
         targets = plan(sources, out, save_scenes, json)
@@ -99,7 +98,7 @@ def doctor(
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file of every bundle.")] = False,
 ) -> None:
     """Say what this machine can run, why not, and what repairs it. Exit code 0 when some device can be used, else 1."""
-    with refusals():
+    with told_errors():
         from runtime.cli.doctor import run
 
         raise typer.Exit(run(json, verify))
@@ -116,7 +115,7 @@ def tune(
 
     That changes the device and never the precision: bf16 is measured too, but used on request alone.
     """
-    with refusals():
+    with told_errors():
         from runtime.cli.tune import run
 
         run(model, rounds)

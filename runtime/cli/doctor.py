@@ -16,9 +16,9 @@ from rich.text import Text
 
 from runtime import __version__
 from runtime.backends.onnx_cpu import installed_wheels
-from runtime.cli.shelf import Shelved, bundles
+from runtime.bundles import DEFAULT_MODEL, bundle_home
+from runtime.cli.bundle_reports import BundleReport, bundles
 from runtime.devices import AS_SAID, Finding, findings
-from runtime.home import DEFAULT_MODEL, bundle_home
 from runtime.machine import Machine, look
 
 PREFIX = "VLSCORE_"
@@ -35,7 +35,7 @@ class Diagnosis:
     onnxruntime: dict[str, str]  # version by wheel
     devices: list[Finding]
     home: str
-    bundles: list[Shelved]
+    bundles: list[BundleReport]
     default_model: str
     default_model_found: bool
     variables: dict[str, str]
@@ -156,7 +156,7 @@ def bundle_rows(diagnosis: Diagnosis) -> Iterable[list[str | Text]]:
         ]
 
 
-def limits(bundle: Shelved) -> str:
+def limits(bundle: BundleReport) -> str:
     """What a bundle cannot do."""
     return ", saved scenes only (no image half)" if bundle.scenes_only else ""
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from engine.spec import Spec
 from runtime import __version__
-from runtime.cli.bar import Bar
-from runtime.cli.feed import Feed, Outcome
-from runtime.cli.refusals import ABSENT, REFUSED, say_error, say_warning
+from runtime.cli.asking import Asker, Outcome
+from runtime.cli.errors import ABSENT, REFUSED, say_error, say_warning
+from runtime.cli.inputs import is_scene
+from runtime.cli.outputs import STDOUT, OutputFiles
+from runtime.cli.progress import Bar
 from runtime.cli.report import Report
-from runtime.cli.sources import is_scene
-from runtime.cli.targets import STDOUT, Targets
 from runtime.drawing import draw, write_picture
 from runtime.errors import PictureError
 from runtime.localization import Localization
@@ -32,7 +32,7 @@ class Request:
 
     sources: Sequence[Path]
     queries: list[str]
-    targets: Targets
+    targets: OutputFiles
     spec: Spec
     model: str | None = None
     device: str = "auto"
@@ -101,9 +101,9 @@ def open_model(request: Request) -> Localizer:
 def answer_all(request: Request, localizer: Localizer, bar: Bar) -> Iterator[Outcome]:
     """Answer every input, telling the bar how many are done."""
     count = len(request.sources)
-    feed = Feed(localizer, request.queries, request.targets.scenes, bar)
+    asker = Asker(localizer, request.queries, request.targets.scenes, bar)
     bar.say(request.sources[0].name if count == 1 else f"0 of {count} pictures")
-    for done, outcome in enumerate(feed.outcomes(request.sources), start=1):
+    for done, outcome in enumerate(asker.outcomes(request.sources), start=1):
         yield outcome
         bar.say(f"{done} of {count} pictures")
 
@@ -111,8 +111,8 @@ def answer_all(request: Request, localizer: Localizer, bar: Bar) -> Iterator[Out
 def conclude(request: Request, outcome: Outcome, bar: Bar) -> dict[str, Any]:
     """Draw and print one outcome; gives its entry for the JSON."""
     entry: dict[str, Any] = {"picture": str(outcome.source), "passes_now": outcome.passes}
-    if outcome.fault:
-        return {**entry, "error": outcome.fault}
+    if outcome.error:
+        return {**entry, "error": outcome.error}
     entry["answers"] = [answer.to_dict() for answer in outcome.found]
     drawn = request.targets.drawn.get(outcome.source)
     try:

@@ -8,11 +8,11 @@ from typing import Annotated, TypeAlias, get_args
 
 import typer
 
-from engine.spec import PRESETS, Geometry
+from engine.spec import SPECS, Geometry
 from runtime.devices import DEVICES, parse
-from runtime.effort import PRESETS as EFFORTS
 from runtime.errors import DeviceError
 from runtime.precision import PRECISIONS
+from runtime.presets import PRESETS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
@@ -61,7 +61,7 @@ DeviceName: TypeAlias = Annotated[
         metavar="NAME", callback=known_device, help=f"One of {', '.join(DEVICES)}; `cuda:1` is the second card of several."
     ),
 ]
-PresetName: TypeAlias = Annotated[str, named(EFFORTS)]
+PresetName: TypeAlias = Annotated[str, named(PRESETS)]
 Passes: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
 ]
@@ -74,7 +74,7 @@ PrecisionName: TypeAlias = Annotated[
         help="bf16 or tf32 runs the passes of an fp32 bundle so, by OpenVINO or on a card; else as built.",
     ),
 ]
-SpecName: TypeAlias = Annotated[str, named(tuple(PRESETS))]
+SpecName: TypeAlias = Annotated[str, named(tuple(SPECS))]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES)]
 Threshold: TypeAlias = Annotated[
     float | None, typer.Option(metavar="NUMBER", help="Cut boxes at this fraction of the peak, from 0 to 1.")

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from runtime.bundle import open_bundle
-from runtime.home import find_bundle
-from runtime.tune import Passes, Ticker, measure
-from runtime.tuned import Timing, advice, keep
+from runtime.bundles import find_bundle, open_bundle
+from runtime.measurements import Timing, advice, keep
+from runtime.tuning import Passes, Ticker, measure
 
 
 def run(model: str | None, rounds: int) -> None:

@@ -23,7 +23,7 @@ def two_halves(picture: int = 0, *truths: Truth) -> Sheet:
     maps = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], np.float32).reshape(2, 4)
     return Sheet(
         picture=picture,
-        frame=Frame.place((SIDE, SIDE), SIDE, "squash"),
+        frame=Frame.fit((SIDE, SIDE), SIDE, "squash"),
         maps=4 * maps,
         scaled=maps,
         live=np.array([True, True]),

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.frame import Frame
-from engine.resample import at, centers
+from engine.resample import centers, weights_at
 from engine.spec import Edge, Geometry
 
 GEOMETRIES: tuple[Geometry, ...] = ("crop", "squash", "letterbox", "stretch")
@@ -35,19 +35,19 @@ def test_crop_golden(
     offset_xy: tuple[int, int],
     window: tuple[float, ...],
 ) -> None:
-    frame = Frame.place((picture_wh[1], picture_wh[0]), side, "crop")
+    frame = Frame.fit((picture_wh[1], picture_wh[0]), side, "crop")
     assert frame.resized_hw == resized_wh[::-1]
     assert frame.offset_yx == offset_xy[::-1]
     np.testing.assert_allclose(frame.window_xyxy(), window, atol=5e-4)
 
 
 def test_crop_offsets_round_halves_to_even() -> None:
-    assert Frame.place((10, 11), 10, "crop").offset_yx == (0, 0)  # 0.5 -> 0
-    assert Frame.place((10, 13), 10, "crop").offset_yx == (0, 2)  # 1.5 -> 2
+    assert Frame.fit((10, 11), 10, "crop").offset_yx == (0, 0)  # 0.5 -> 0
+    assert Frame.fit((10, 13), 10, "crop").offset_yx == (0, 2)  # 1.5 -> 2
 
 
 def test_letterbox_pads_both_sides() -> None:
-    frame = Frame.place((100, 200), 50, "letterbox")
+    frame = Frame.fit((100, 200), 50, "letterbox")
     assert frame.resized_hw == (25, 50)
     assert frame.offset_yx == (-12, 0)
     assert frame.window_xyxy() == (0, 0, 200, 100)
@@ -56,7 +56,7 @@ def test_letterbox_pads_both_sides() -> None:
 @pytest.mark.parametrize("picture_hw", [(1, 1), (1, 5000), (5000, 1), (3, 1000)])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_thin_pictures_keep_a_pixel_and_a_window(picture_hw: tuple[int, int], geometry: Geometry) -> None:
-    frame = Frame.place(picture_hw, 32, geometry)
+    frame = Frame.fit(picture_hw, 32, geometry)
     assert min(frame.resized_hw) >= 1
     for weights, length in ((frame.rows(7), picture_hw[0]), (frame.cols(7), picture_hw[1])):
         assert weights.shape == (length, 7)
@@ -65,7 +65,7 @@ def test_thin_pictures_keep_a_pixel_and_a_window(picture_hw: tuple[int, int], ge
 
 @given(sizes, sides, geometries)
 def test_window_lies_inside_the_picture(size: tuple[int, int], side: int, geometry: Geometry) -> None:
-    x0, y0, x1, y1 = Frame.place(size, side, geometry).window_xyxy()
+    x0, y0, x1, y1 = Frame.fit(size, side, geometry).window_xyxy()
     assert 0 <= x0 < x1 <= size[1]
     assert 0 <= y0 < y1 <= size[0]
     if geometry in ("squash", "letterbox"):
@@ -76,7 +76,7 @@ def test_window_lies_inside_the_picture(size: tuple[int, int], side: int, geomet
 def test_rows_sum_to_one_inside_the_window_and_to_zero_outside(
     size: tuple[int, int], side: int, geometry: Geometry, n: int, edge: Edge
 ) -> None:
-    frame = Frame.place(size, side, geometry)
+    frame = Frame.fit(size, side, geometry)
     x0, y0, x1, y1 = frame.window_xyxy()
     for weights, start, stop in ((frame.rows(n, edge), y0, y1), (frame.cols(n, edge), x0, x1)):
         assert weights.dtype == np.float32
@@ -95,7 +95,7 @@ def test_rows_sum_to_one_inside_the_window_and_to_zero_outside(
 @example((1, 300), 64, "crop")
 def test_a_point_on_the_square_maps_back_to_its_pixel(size: tuple[int, int], side: int, geometry: Geometry) -> None:
     """A ramp of square coordinates, carried to the picture, tells where each pixel lies on the square."""
-    frame = Frame.place(size, side, geometry)
+    frame = Frame.fit(size, side, geometry)
     ramp = np.arange(side) + 0.5
     for axis, weights in enumerate((frame.rows(side), frame.cols(side))):
         seen = weights.any(axis=1)
@@ -111,7 +111,7 @@ def test_a_point_on_the_square_maps_back_to_its_pixel(size: tuple[int, int], sid
 @pytest.mark.parametrize("geometry", ["crop", "letterbox"])
 def test_weights_follow_the_formula_pixel_by_pixel(picture_hw: tuple[int, int], geometry: Geometry) -> None:
     side, n = 8, 3
-    frame = Frame.place(picture_hw, side, geometry)
+    frame = Frame.fit(picture_hw, side, geometry)
     for axis, weights in enumerate((frame.rows(n), frame.cols(n))):
         for pixel in range(picture_hw[axis]):
             square = (pixel + 0.5) * frame.resized_hw[axis] / picture_hw[axis] - frame.offset_yx[axis]
@@ -126,37 +126,37 @@ def test_weights_follow_the_formula_pixel_by_pixel(picture_hw: tuple[int, int], 
 
 @given(sizes, sides, st.sampled_from(["squash", "stretch"]), st.integers(1, 9))
 def test_squash_and_stretch_cover_the_whole_picture(size: tuple[int, int], side: int, geometry: Geometry, n: int) -> None:
-    frame = Frame.place(size, side, geometry)
+    frame = Frame.fit(size, side, geometry)
     np.testing.assert_array_equal(frame.rows(n), centers(size[0], n).astype(np.float32))
-    mirrored = at((np.arange(size[1]) + 0.5) * n / size[1] - 0.5, n, "mirror")
+    mirrored = weights_at((np.arange(size[1]) + 0.5) * n / size[1] - 0.5, n, "mirror")
     np.testing.assert_array_equal(frame.cols(n, "mirror"), mirrored.astype(np.float32))
 
 
 def test_stretch_sees_what_crop_sees() -> None:
-    crop, stretch = (Frame.place((375, 500), 224, geometry) for geometry in ("crop", "stretch"))
+    crop, stretch = (Frame.fit((375, 500), 224, geometry) for geometry in ("crop", "stretch"))
     assert (crop.resized_hw, crop.offset_yx) == (stretch.resized_hw, stretch.offset_yx)
     assert crop.window_xyxy() == stretch.window_xyxy()
 
 
 @given(sizes, sides, geometries)
 def test_round_trip_through_json(size: tuple[int, int], side: int, geometry: Geometry) -> None:
-    frame = Frame.place(size, side, geometry)
+    frame = Frame.fit(size, side, geometry)
     assert Frame.from_dict(json.loads(json.dumps(frame.to_dict()))) == frame
 
 
 def test_bad_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="`picture_hw` must be at least 1 x 1 pixel, found 0 x 5"):
-        Frame.place((0, 5), 8, "crop")
+        Frame.fit((0, 5), 8, "crop")
     with pytest.raises(ValueError, match="`side` must be at least 1 pixel, found 0"):
         Frame("squash", (4, 4), 0, (1, 1), (0, 0))
     with pytest.raises(ValueError, match="`geometry` must be one of"):
-        Frame.place((4, 4), 8, "zoom")  # type: ignore[arg-type]
+        Frame.fit((4, 4), 8, "zoom")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`frame` lacks the field\(s\) `offset_yx`"):
         Frame.from_dict({"geometry": "crop", "picture_hw": [1, 1], "side": 1, "resized_hw": [1, 1]})
 
 
 def test_weights_are_shared_and_cannot_be_spoilt() -> None:
-    frame = Frame.place((40, 60), 32, "crop")
+    frame = Frame.fit((40, 60), 32, "crop")
     assert frame.rows(4) is frame.rows(4)
     assert frame.rows(4) is not frame.rows(4, "mirror")
     with pytest.raises(ValueError, match="read-only"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.masks import live, masks
+from engine.masks import live_maps, masks
 from engine.spec import Align, MaskOrder
 
 ALIGNS = st.sampled_from(["corners", "centers"])
@@ -20,12 +20,12 @@ def test_constant_maps_are_not_live() -> None:
     maps[3] = 1000.0
     maps[3, 0, 0] += 5e-5  # below 1e-7 of the maximum
     maps[4, 1, 1] = -1.0
-    np.testing.assert_array_equal(live(maps), [False, False, True, False, True])
+    np.testing.assert_array_equal(live_maps(maps), [False, False, True, False, True])
 
 
 def test_a_single_map_needs_its_axis() -> None:
     with pytest.raises(ValueError, match=r"`maps` must have the shape \(K, h, w\)"):
-        live(np.zeros((2, 2)))
+        live_maps(np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -33,7 +33,7 @@ def test_broken_maps_are_told(value: float) -> None:
     maps = np.zeros((3, 2, 2))
     maps[1, 0, 0] = value
     with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 3 maps \(first: 1\)"):
-        live(maps)
+        live_maps(maps)
 
 
 def test_upsampling_first_by_hand() -> None:

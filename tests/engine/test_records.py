@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from engine.records import RecordError, fields_of, plain, read, settle
+from engine.records import RecordError, check_fields, fields_of, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Settled:
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        settle(self)
+        check_fields(self)
 
 
 FULL = {
@@ -45,14 +45,14 @@ FULL = {
 
 
 def test_round_trip_through_json() -> None:
-    tree = read(Tree, json.loads(json.dumps(FULL)), "tree")
+    tree = from_json(Tree, json.loads(json.dumps(FULL)), "tree")
     assert tree == Tree(Leaf((1, 2), 4), 0.5, True, {"x": ("uint8", (1, 3))}, {"any": [1]})
-    assert plain(tree) == FULL
-    assert read(Tree, plain(tree), "tree") == tree
+    assert to_json(tree) == FULL
+    assert from_json(Tree, to_json(tree), "tree") == tree
 
 
 def test_defaults_may_be_left_out() -> None:
-    tree = read(Tree, {"leaf": {"size": (1, 2)}, "ratio": 1, "flag": False}, "tree")
+    tree = from_json(Tree, {"leaf": {"size": (1, 2)}, "ratio": 1, "flag": False}, "tree")
     assert tree == Tree(Leaf((1, 2)), 1.0, False)
     assert isinstance(tree.ratio, float)
 
@@ -78,7 +78,7 @@ def test_defaults_may_be_left_out() -> None:
 )
 def test_wrong_fields_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(RecordError, match=re.escape(message)):
-        read(Tree, {**FULL, **change}, "tree")
+        from_json(Tree, {**FULL, **change}, "tree")
 
 
 def test_settle_converts_in_place_and_takes_numpy_scalars() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.resample import at, centers, corners, upsampler
+from engine.resample import centers, corners, upsampler, weights_at
 from engine.spec import Align, Edge
 
 RAMP = np.arange(7.0)
@@ -32,12 +32,12 @@ def test_centers_golden() -> None:
 
 def test_mirrored_golden() -> None:
     expected = [0.484375, 0.234375, 0.015625, 2.640625, 5.765625, 5.515625]
-    np.testing.assert_allclose((at(half_pixel(224, 7), 7, "mirror") @ RAMP)[SAMPLED], expected, atol=1e-12)
+    np.testing.assert_allclose((weights_at(half_pixel(224, 7), 7, "mirror") @ RAMP)[SAMPLED], expected, atol=1e-12)
 
 
 @given(lengths, lengths)
 def test_rows_sum_to_one_and_weights_are_shares(n_out: int, n_in: int) -> None:
-    matrices = [corners(n_out, n_in), centers(n_out, n_in), at(half_pixel(n_out, n_in), n_in, "mirror")]
+    matrices = [corners(n_out, n_in), centers(n_out, n_in), weights_at(half_pixel(n_out, n_in), n_in, "mirror")]
     for weights in matrices:
         assert weights.shape == (n_out, n_in)
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
@@ -47,7 +47,7 @@ def test_rows_sum_to_one_and_weights_are_shares(n_out: int, n_in: int) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), lengths, st.sampled_from(EDGES))
 def test_any_coordinate_gives_shares(coords: list[float], n_in: int, edge: Edge) -> None:
-    weights = at(np.array(coords), n_in, edge)
+    weights = weights_at(np.array(coords), n_in, edge)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
     assert weights.min() >= 0
 
@@ -56,7 +56,7 @@ def test_any_coordinate_gives_shares(coords: list[float], n_in: int, edge: Edge)
 def test_a_ramp_returns_its_coordinate(n_in: int, data: st.DataObject) -> None:
     coord = data.draw(st.floats(0, n_in - 1))
     for edge in EDGES:
-        assert (at(np.array([coord]), n_in, edge) @ np.arange(n_in))[0] == pytest.approx(coord, abs=1e-9)
+        assert (weights_at(np.array([coord]), n_in, edge) @ np.arange(n_in))[0] == pytest.approx(coord, abs=1e-9)
 
 
 @given(lengths)
@@ -78,13 +78,13 @@ def test_single_output_takes_the_first_input() -> None:
 
 def test_single_input_is_repeated() -> None:
     for edge in EDGES:
-        np.testing.assert_array_equal(at(np.array([-3.0, 0.0, 0.4, 9.0]), 1, edge), np.ones((4, 1)))
+        np.testing.assert_array_equal(weights_at(np.array([-3.0, 0.0, 0.4, 9.0]), 1, edge), np.ones((4, 1)))
 
 
 def test_edges_differ_only_outside() -> None:
     coords = np.array([-0.5, 2.5])
-    np.testing.assert_allclose(at(coords, 3, "clamp") @ np.arange(3), [0, 2])
-    np.testing.assert_allclose(at(coords, 3, "mirror") @ np.arange(3), [0.5, 1.5])
+    np.testing.assert_allclose(weights_at(coords, 3, "clamp") @ np.arange(3), [0, 2])
+    np.testing.assert_allclose(weights_at(coords, 3, "mirror") @ np.arange(3), [0.5, 1.5])
 
 
 @pytest.mark.parametrize(("align", "function"), [("corners", corners), ("centers", centers)])
@@ -105,4 +105,4 @@ def test_bad_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="`n_in` must be at least 1, found 0"):
         centers(3, 0)
     with pytest.raises(ValueError, match="`coords` must be a list of finite numbers"):
-        at(np.array([np.nan]), 3, "clamp")
+        weights_at(np.array([np.nan]), 3, "clamp")

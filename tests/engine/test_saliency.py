@@ -46,25 +46,25 @@ def test_broken_saliency_is_told() -> None:
     with pytest.raises(ValueError, match=r"`saliency` must have the shape \(h, w\), found \(3,\)"):
         normalise(np.zeros(3))
     with pytest.raises(ValueError, match="`normalised` must have the shape"):
-        to_picture(np.zeros((0, 3)), Frame.place((4, 4), 8, "crop"))
+        to_picture(np.zeros((0, 3)), Frame.fit((4, 4), 8, "crop"))
 
 
 def test_squash_is_a_plain_resize() -> None:
     saliency = np.random.default_rng(0).random((7, 5)).astype(np.float32)
-    spread = to_picture(saliency, Frame.place((30, 41), 16, "squash"))
+    spread = to_picture(saliency, Frame.fit((30, 41), 16, "squash"))
     assert spread.dtype == np.float32
     np.testing.assert_allclose(spread, centers(30, 7) @ saliency @ centers(41, 5).T, atol=1e-6)
 
 
 def test_crop_pastes_back_and_leaves_the_rest_zero() -> None:
-    spread = to_picture(np.ones((7, 7)), Frame.place((100, 200), 50, "crop"))
+    spread = to_picture(np.ones((7, 7)), Frame.fit((100, 200), 50, "crop"))
     np.testing.assert_allclose(spread[:, 50:150], 1, atol=1e-6)
     assert not spread[:, :50].any()
     assert not spread[:, 150:].any()
 
 
 def test_stretch_spreads_the_crop_over_the_whole_picture() -> None:
-    spread = to_picture(np.ones((7, 7)), Frame.place((100, 200), 50, "stretch"))
+    spread = to_picture(np.ones((7, 7)), Frame.fit((100, 200), 50, "stretch"))
     np.testing.assert_allclose(spread, 1, atol=1e-6)
 
 
@@ -72,14 +72,14 @@ def test_letterbox_drops_its_padding() -> None:
     """Only the middle rows of the grid hold the picture, so a bright border of padding must not be seen."""
     saliency = np.zeros((8, 8))
     saliency[:2] = saliency[-2:] = 1  # padding: rows 0-1 and 6-7 of 8, for a picture twice as wide as high
-    spread = to_picture(saliency, Frame.place((20, 40), 16, "letterbox"))
+    spread = to_picture(saliency, Frame.fit((20, 40), 16, "letterbox"))
     assert not spread[4:-4].any()
     assert spread.max() < 0.5
 
 
 def test_mirror_differs_at_the_border_only() -> None:
     saliency = np.random.default_rng(1).random((7, 7))
-    frame = Frame.place((70, 70), 14, "squash")
+    frame = Frame.fit((70, 70), 14, "squash")
     clamped, mirrored = to_picture(saliency, frame), to_picture(saliency, frame, "mirror")
     np.testing.assert_allclose(clamped[5:-5, 5:-5], mirrored[5:-5, 5:-5], atol=1e-6)
     assert np.abs(clamped - mirrored).max() > 0.01
@@ -92,7 +92,7 @@ def test_mirror_differs_at_the_border_only() -> None:
 )
 def test_interpolation_never_overshoots(size: tuple[int, int], geometry: Geometry, seed: int) -> None:
     saliency = normalise(np.random.default_rng(seed).random((4, 6)))
-    spread = to_picture(saliency, Frame.place(size, 12, geometry))
+    spread = to_picture(saliency, Frame.fit(size, 12, geometry))
     assert spread.shape == size
     assert spread.min() >= 0
     assert spread.max() <= saliency.max() + 1e-6

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from engine.spec import DEFAULT, PAPER, Spec, preset
+from engine.spec import DEFAULT, PAPER, Spec, named_spec
 
 
 def test_presets_by_name() -> None:
-    assert preset("default") is DEFAULT
-    assert preset("paper") is PAPER
-    with pytest.raises(ValueError, match=r"`preset` must be one of `default`, `paper`, found 'papr'"):
-        preset("papr")
+    assert named_spec("default") is DEFAULT
+    assert named_spec("paper") is PAPER
+    with pytest.raises(ValueError, match=r"`spec` must be one of `default`, `paper`, found 'papr'"):
+        named_spec("papr")
 
 
 def test_paper_is_the_published_setting() -> None:

@@ -11,8 +11,8 @@ from export import assemble, batches, build, gate, show
 from export.batches import choose, time_batches
 from export.options import Options
 from runtime import tune
-from runtime.bundle import open_bundle
-from runtime.tuned import Timing, advice
+from runtime.bundles import open_bundle
+from runtime.measurements import Timing, advice
 from tests.conftest import ExportCache
 from tests.export.test_gate import PERFECT
 

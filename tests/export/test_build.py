@@ -22,7 +22,7 @@ from export import assemble, build, gate, options
 from export.backbones import find_backbone
 from export.options import Options, inputs_hash
 from export.weights import find_source
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 from tests.configs import ROOT, TINY_RN, changed, write_config
 from tests.conftest import ExportCache, tiny_backbone
 from tests.export.test_gate import PERFECT

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from export import build, engines
 from runtime.backends.tensorrt import TensorRTBackend
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 from tests.trt.fake_cuda import FakeCard
 from tests.trt.fake_trt import Fake
 

@@ -18,7 +18,7 @@ from export import assemble, build, gate
 from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread, tolerance_for
 from export.options import Options
 from export.weights import find_source
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 from tests.configs import photo
 from tests.conftest import tiny_backbone
 

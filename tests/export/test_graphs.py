@@ -19,7 +19,7 @@ from engine.manifest import Manifest
 from engine.masks import masks
 from export.graphs import TextGraph, looks_back_only
 from runtime.backends.onnx_cpu import OnnxCpuBackend
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 
 if TYPE_CHECKING:
     from export.weights import Loaded

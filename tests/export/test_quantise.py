@@ -16,7 +16,7 @@ from export.options import PICTURES, Options, calibration_pictures, inputs_hash
 from export.quantise import float_again, inner_nodes, weights_of
 from export.weights import find_source
 from runtime import Localizer
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 from tests.configs import photo
 from tests.conftest import MakeBundle, tiny_backbone
 from tests.export.test_gate import PERFECT

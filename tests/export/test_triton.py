@@ -17,7 +17,7 @@ from engine.manifest import TEXT_HALF
 from export import build
 from export.triton import Serving, app, write_repository
 from export.triton_config import TYPES, TritonError
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundles import Bundle, open_bundle
 from runtime.errors import BundleError
 from tests.export.triton_made import read_config
 

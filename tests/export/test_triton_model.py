@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict
 
 from export.triton import Serving, write_repository
 from runtime import Localizer
-from runtime.bundle import open_bundle
+from runtime.bundles import open_bundle
 from tests.configs import PICTURES, ROOT, photo
 from tests.export.triton_made import ClientRequest, Server, TritonError, read_config
 

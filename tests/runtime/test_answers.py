@@ -15,7 +15,7 @@ from engine.saliency import normalise, to_picture
 from engine.spec import DEFAULT
 from runtime import Localization, Localizer, Query, Scene, answers
 from runtime.answers import Answerer
-from runtime.backends.plain import PlainSession
+from runtime.backends.session import HostSession
 from tests.configs import photo
 
 
@@ -75,7 +75,7 @@ def test_queries_run_in_full_rows_only(tiny_localizer: Localizer, cat_scene: Sce
     shapes = []
     inner = tiny_localizer.answerer.session
 
-    class Counted(PlainSession):
+    class Counted(HostSession):
         def run(self, inputs: Any) -> Any:
             shapes.append(inputs["texts"].shape)
             return inner.run(inputs)
@@ -183,7 +183,7 @@ def test_each_switch_changes_the_answer(tiny_vit_bundle: Path, change: dict[str,
     assert not (np.array_equal(plain.xyxy, other.xyxy) and np.array_equal(plain.map, other.map))
 
 
-class Holding(PlainSession):
+class Holding(HostSession):
     """A saliency graph that counts what it is given to hold."""
 
     def __init__(self, inner: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from runtime import BundleError, DeviceError
 from runtime.backends import onnx_cpu
 from runtime.backends.onnx_cpu import OnnxCpuBackend, import_onnxruntime, installed_wheels
-from runtime.backends.protocol import Backend, Session
+from runtime.backends.session import Backend, Session
 
 
 def installed(*names: str) -> Callable[[str], str]:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.manifest import Manifest
 from runtime import BundleError, Localizer
-from runtime.bundle import open_bundle, read_manifest
+from runtime.bundles import open_bundle, read_manifest
 
 REPAIR = "python -m export.build --backbone"
 

@@ -22,10 +22,10 @@ from engine.spec import DEFAULT, Spec
 from runtime import __version__
 from runtime.cli import bar, sources, targets
 from runtime.cli.app import app
-from runtime.effort import EXACT
 from runtime.errors import BundleError, DeviceError, PictureError
 from runtime.localization import Localization
 from runtime.pictures import Pixels
+from runtime.presets import EXACT
 from runtime.scene import Scene
 from runtime.text import QueryWarning
 from tests.runtime.samples import noise
@@ -51,7 +51,7 @@ def answer(picture: Pixels | None, query: str, spec: Spec, frame: Frame | None =
         scores=np.full(count, 0.75, dtype=np.float32),
         present=count > 0,
         map=np.zeros((7, 7), dtype=np.float32),
-        frame=frame or Frame.place(shape, 224, "squash"),
+        frame=frame or Frame.fit(shape, 224, "squash"),
         spec=spec,
         kept=12 * count,
         maps=MAPS,
@@ -81,7 +81,7 @@ class Fake:
 
     def encode(self, picture: Pixels, *, progress: Any) -> Scene:
         progress(MAPS, MAPS)
-        vector, frame = np.ones(4, dtype=np.float32), Frame.place((picture.shape[0], picture.shape[1]), 224, "squash")
+        vector, frame = np.ones(4, dtype=np.float32), Frame.fit((picture.shape[0], picture.shape[1]), 224, "squash")
         maps, rows = np.ones((MAPS, 7, 7), dtype=np.float32), np.ones((MAPS, 4), dtype=np.float32)
         return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "fp32", "RN50", "f", picture)
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from runtime import Localization, Localizer, Scene
 from runtime.backends.onnx_cpu import OnnxCpuBackend
-from runtime.backends.plain import PlainSession
-from runtime.lazy import LazySession
+from runtime.backends.session import HostSession, LazySession
 from tests.configs import photo
 
 THREADS = 8
@@ -97,7 +96,7 @@ def test_the_base_is_run_once(tiny_vit_bundle: Path) -> None:
     runs: list[int] = []
     inner = localizer.encoder.sessions["masked"]
 
-    class Counted(PlainSession):
+    class Counted(HostSession):
         def run(self, inputs: Any) -> Any:
             runs.append(1)
             return inner.run(inputs)

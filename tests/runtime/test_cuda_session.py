@@ -14,10 +14,10 @@ import onnxruntime
 import pytest
 
 from runtime import Localizer, devices
-from runtime.backends.content import content_hash
 from runtime.backends.cuda_faults import translate
 from runtime.backends.cuda_options import CudaOptions, read_options
 from runtime.backends.cuda_session import CudaSession, Graph
+from runtime.backends.graph_hash import graph_hash
 from runtime.errors import BundleError, DeviceError, DeviceMemoryError
 from tests.configs import photo
 from tests.trt.drive import feed, small_graph, wanted
@@ -232,4 +232,4 @@ def test_options_become_onnx_runtimes_own(tmp_path: Path, monkeypatch: pytest.Mo
     graph = small_graph(tmp_path)
     first, second = read_options({"provider": "tensorrt"}, 0).providers(graph)
     assert (first[0], second[0]) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert first[1]["trt_engine_cache_prefix"] == content_hash(graph)[:32]
+    assert first[1]["trt_engine_cache_prefix"] == graph_hash(graph)[:32]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime import DeviceError, Localizer, devices
-from runtime.backends.protocol import Backend
+from runtime.backends.session import Backend
 from runtime.devices import CARDS, DEVICES, OPENERS, Wish, findings, open_backend, parse
 
 

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from engine.manifest import MANIFEST
 from runtime import machine
+from runtime.bundles import DEFAULT_MODEL
 from runtime.cli import shelf
 from runtime.cli.app import app
 from runtime.devices import DEVICES, Finding
-from runtime.home import DEFAULT_MODEL
 from tests.runtime.samples import write_files
 
 NO_CPU = Finding("cpu", False, "ONNX Runtime is not installed", "pip install 'vlscore[cpu]'")

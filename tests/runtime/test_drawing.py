@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from engine.frame import Frame
 from engine.spec import DEFAULT
-from runtime.canvas import blend, measure, pill, ring, shorten, write
 from runtime.drawing import COLOURS, draw
+from runtime.drawing_shapes import blend, measure, pill, ring, shorten, write
 from runtime.errors import PictureError
 from runtime.localization import Localization
 
@@ -32,7 +32,7 @@ def answer(picture_hw: tuple[int, int], boxes: object = NO_BOXES, query: str = "
         scores=np.linspace(0.9, 0.5, len(xyxy), dtype=np.float32),
         present=present,
         map=np.exp(-3 * (xs**2 + ys**2)).astype(np.float32) * np.float32(present),
-        frame=Frame.place(picture_hw, 224, "squash"),
+        frame=Frame.fit(picture_hw, 224, "squash"),
         spec=DEFAULT,
         kept=1,
         maps=2,

@@ -28,7 +28,7 @@ def answer(**changes: object) -> Localization:
         "scores": np.array([0.912345, 0.5], dtype=np.float32),
         "present": True,
         "map": ramp,
-        "frame": Frame.place((30, 40), 224, "squash"),
+        "frame": Frame.fit((30, 40), 224, "squash"),
         "spec": DEFAULT,
         "kept": 12,
         "maps": 2048,
@@ -57,7 +57,7 @@ def test_is_frozen_and_short_in_words() -> None:
 @pytest.mark.parametrize("spec", [DEFAULT, PAPER])
 @pytest.mark.parametrize("geometry", ["crop", "squash", "letterbox", "stretch"])
 def test_saliency_is_the_map_in_the_pictures_pixels(spec: Spec, geometry: Geometry) -> None:
-    found = answer(spec=spec, frame=Frame.place((30, 40), 224, geometry))
+    found = answer(spec=spec, frame=Frame.fit((30, 40), 224, geometry))
     assert found.saliency.shape == (30, 40)
     assert found.saliency.dtype == np.float32
     np.testing.assert_array_equal(found.saliency, to_picture(found.map, found.frame, spec.resize))

@@ -13,7 +13,7 @@ import pytest
 from runtime import BundleError, DeviceError, Localizer, Scene
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.backends.openvino_cpu import CACHE, OpenVinoBackend, OpenVinoSession, request
-from runtime.backends.protocol import Backend, Session
+from runtime.backends.session import Backend, Session
 from tests.configs import photo
 
 Arrays = dict[str, np.ndarray]

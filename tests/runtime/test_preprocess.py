@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.frame import Frame
-from runtime.preprocess import RIBBON, place
+from runtime.preprocess import RIBBON, fit_to_square
 
 Pixels = NDArray[np.uint8]
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -47,9 +47,9 @@ def test_crop_is_bit_identical_to_clip(shape: tuple[int, int], side: int, geomet
         ]
     )
     picture = noise(*shape)
-    ours, frame = place(picture, side, geometry, "bicubic", MEAN)
+    ours, frame = fit_to_square(picture, side, geometry, "bicubic", MEAN)
     np.testing.assert_array_equal(ours, np.asarray(theirs(Image.fromarray(picture))))
-    assert frame == Frame.place(shape, side, geometry)
+    assert frame == Frame.fit(shape, side, geometry)
     assert ours.flags.c_contiguous
 
 
@@ -59,7 +59,7 @@ def test_crop_normalises_to_what_open_clip_gives(shape: tuple[int, int]) -> None
     open_clip = pytest.importorskip("open_clip")
     theirs = open_clip.image_transform(224, is_train=False, mean=MEAN, std=STD, interpolation="bicubic")
     picture = noise(*shape)
-    ours, _ = place(picture, 224, "crop", "bicubic", MEAN)
+    ours, _ = fit_to_square(picture, 224, "crop", "bicubic", MEAN)
     planes = torch.from_numpy(ours).permute(2, 0, 1).float().div(255)
     normal = (planes - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     assert torch.equal(normal, theirs(Image.fromarray(picture)))
@@ -69,7 +69,7 @@ def test_crop_normalises_to_what_open_clip_gives(shape: tuple[int, int]) -> None
 @pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
 def test_squash_shows_the_whole_picture(shape: tuple[int, int], resample: Literal["bicubic", "bilinear"]) -> None:
     picture = noise(*shape)
-    ours, frame = place(picture, 64, "squash", resample, MEAN)
+    ours, frame = fit_to_square(picture, 64, "squash", resample, MEAN)
     kernel = Image.Resampling[resample.upper()]
     np.testing.assert_array_equal(ours, np.asarray(Image.fromarray(picture).resize((64, 64), kernel)))
     assert frame.resized_hw == (64, 64)
@@ -78,7 +78,7 @@ def test_squash_shows_the_whole_picture(shape: tuple[int, int], resample: Litera
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1), (1, 5000), (5000, 1)])
 def test_letterbox_lays_the_picture_on_the_mean_colour(shape: tuple[int, int]) -> None:
     picture = noise(*shape)
-    ours, frame = place(picture, 64, "letterbox", "bicubic", MEAN)
+    ours, frame = fit_to_square(picture, 64, "letterbox", "bicubic", MEAN)
     (height, width), (top, left) = frame.resized_hw, (-frame.offset_yx[0], -frame.offset_yx[1])
     seen = np.zeros((64, 64), dtype=bool)
     seen[top : top + height, left : left + width] = True
@@ -92,7 +92,7 @@ def test_letterbox_lays_the_picture_on_the_mean_colour(shape: tuple[int, int]) -
 def test_ribbon_is_cropped_as_if_resized_whole(shape: tuple[int, int]) -> None:
     side = 32
     picture = noise(*shape)
-    ours, frame = place(picture, side, "crop", "bicubic", MEAN)
+    ours, frame = fit_to_square(picture, side, "crop", "bicubic", MEAN)
     assert max(frame.resized_hw) > RIBBON * side
     height, width = frame.resized_hw
     whole = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
@@ -105,7 +105,7 @@ def test_ribbon_is_cropped_as_if_resized_whole(shape: tuple[int, int]) -> None:
 def test_endless_ribbon_takes_no_memory(shape: tuple[int, int]) -> None:
     """Resized whole it would hold 2 terabytes."""
     picture = np.full((*shape, 3), (9, 99, 199), dtype=np.uint8)
-    ours, _ = place(picture, 224, "crop", "bicubic", MEAN)
+    ours, _ = fit_to_square(picture, 224, "crop", "bicubic", MEAN)
     assert (ours == (9, 99, 199)).all()
 
 
@@ -117,7 +117,7 @@ def test_pixels_are_owned_and_the_picture_is_left_alone(
     picture = noise(*shape)
     picture.setflags(write=False)
     before = picture.copy()
-    ours, frame = place(picture, 64, geometry, "bicubic", MEAN)
+    ours, frame = fit_to_square(picture, 64, geometry, "bicubic", MEAN)
     assert ours.shape == (64, 64, 3)
     assert ours.dtype == np.uint8
     assert frame.picture_hw == shape

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from engine.manifest import TEXT_GRAPHS, GraphInfo
 from runtime import BundleError, Localizer, Query, QueryError
 from runtime.backends.onnx_cpu import OnnxCpuBackend
-from runtime.bundle import Bundle, open_bundle, read_manifest
-from runtime.text import QueryWarning, Reader, TextEncoder, clean, ends, shared_out
+from runtime.bundles import Bundle, open_bundle, read_manifest
+from runtime.text import QueryWarning, TextEncoder, TextGraph, assign_to_graphs, clean, ends
 
 if TYPE_CHECKING:
     from export.weights import Loaded
@@ -194,7 +194,7 @@ def test_texts_run_in_full_batches(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_vit_bundle", "tiny_fp16_bundle"])
 def test_short_texts_are_read_by_less_work_and_to_the_same_numbers(request: pytest.FixtureRequest, bundle: str) -> None:
     folder = request.getfixturevalue(bundle)
-    whole, short, many = Localizer(folder, device="cpu").text.readers
+    whole, short, many = Localizer(folder, device="cpu").text.graphs
     assert [(reader.texts, reader.tokens) for reader in (whole, short, many)] == [(1, 77), (1, 16), (16, 16)]
     tokens = Localizer(folder, device="cpu").text.tokens(
         ["a", "a red bus", "one two three four five six seven eight nine ten, yes"]
@@ -219,8 +219,8 @@ def test_a_text_goes_to_the_graph_that_holds_its_end(tiny_localizer: Localizer, 
     shapes=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([8, 16, 32])), max_size=4),
 )
 def test_every_text_is_read_once_by_a_graph_that_holds_it(lengths: list[int], shapes: list[tuple[int, int]]) -> None:
-    readers = [Reader(Broken(), *shape) for shape in [*shapes, (1, 77)]]
-    runs = list(shared_out(np.array(lengths, dtype=np.int64), readers))
+    readers = [TextGraph(Broken(), *shape) for shape in [*shapes, (1, 77)]]
+    runs = list(assign_to_graphs(np.array(lengths, dtype=np.int64), readers))
     assert sorted(row for _, rows in runs for row in rows) == list(range(len(lengths)))
     for reader, rows in runs:
         assert 1 <= len(rows) <= reader.texts
@@ -229,10 +229,10 @@ def test_every_text_is_read_once_by_a_graph_that_holds_it(lengths: list[int], sh
 
 
 def test_runs_are_full_or_small() -> None:
-    readers = [Reader(Broken(), 1, 77), Reader(Broken(), 1, 16), Reader(Broken(), 16, 16)]
+    readers = [TextGraph(Broken(), 1, 77), TextGraph(Broken(), 1, 16), TextGraph(Broken(), 16, 16)]
 
     def runs(lengths: list[int]) -> list[tuple[int, int, int]]:
-        return [(one.tokens, one.texts, len(rows)) for one, rows in shared_out(np.array(lengths, dtype=np.int64), readers)]
+        return [(one.tokens, one.texts, len(rows)) for one, rows in assign_to_graphs(np.array(lengths, dtype=np.int64), readers)]
 
     assert runs([]) == []
     assert runs([5, 5]) == [(16, 1, 1)] * 2

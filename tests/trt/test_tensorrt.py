@@ -10,8 +10,8 @@ import pytest
 
 from runtime import Localizer, devices
 from runtime.backends import tensorrt
-from runtime.backends.content import content_hash
 from runtime.backends.cuda_memory import Card, CudaRuntime
+from runtime.backends.graph_hash import graph_hash
 from runtime.backends.tensorrt import TensorRTBackend
 from runtime.backends.trt_build import BuildOptions, EngineError, build_plan
 from runtime.backends.trt_engines import Engines
@@ -128,7 +128,7 @@ class TestEngines:
         about = json.loads(plan.with_suffix(".json").read_text())
         assert about["bytes"] == plan.stat().st_size
         assert about["key"]["card"] == {"name": "Test Card", "capability": "9.0", "cuda": "13.0"}
-        assert about["key"]["graph"] == content_hash(tmp_path / "masked.onnx")
+        assert about["key"]["graph"] == graph_hash(tmp_path / "masked.onnx")
         assert plan.stat().st_mode & 0o077 == 0
 
     def test_other_weights_are_another_engine(self, tmp_path: Path) -> None:
@@ -143,12 +143,12 @@ class TestEngines:
         graph, weights = tmp_path / "masked.onnx", tmp_path / "image.onnx.weights"
         graph.write_bytes(b"... image.onnx.weights ...")
         weights.write_bytes(b"one")
-        first = content_hash(graph)
+        first = graph_hash(graph)
         weights.write_bytes(b"two")
-        assert content_hash(graph) != first
+        assert graph_hash(graph) != first
         (tmp_path / "text.onnx.weights").write_bytes(b"not named in it")
         weights.write_bytes(b"one")
-        assert content_hash(graph) == first
+        assert graph_hash(graph) == first
 
     @pytest.mark.parametrize("harm", ["plan", "sidecar", "key"])
     def test_harmed_engines_are_built_anew_never_tried(self, tmp_path: Path, harm: str) -> None:

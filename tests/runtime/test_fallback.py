@@ -10,9 +10,8 @@ import pytest
 
 from engine.manifest import TEXT_HALF
 from runtime import Localizer
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs, Pending
-from runtime.backup import BackedSession
+from runtime.backends.fallback import FallbackSession
+from runtime.backends.session import Arrays, HostSession, Outputs, Pending
 from runtime.errors import DeviceMemoryError, DeviceWarning
 from tests.configs import photo
 from tests.conftest import MakeBundle
@@ -20,7 +19,7 @@ from tests.conftest import MakeBundle
 FULL = DeviceMemoryError("the card is full")
 
 
-class Double(PlainSession):
+class Double(HostSession):
     """Gives twice each map's first value; remembers its batches."""
 
     def __init__(self, lost: float | None = None) -> None:
@@ -35,7 +34,7 @@ class Double(PlainSession):
         return {"embeddings": found.astype(np.float32)}
 
 
-class Crowded(PlainSession):
+class Crowded(HostSession):
     """Has no memory: at once, or only when it is waited for."""
 
     def __init__(self, late: bool) -> None:
@@ -66,7 +65,7 @@ def batch(count: int = 8) -> dict[str, np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("late", [False, True])
 def test_a_full_card_goes_on_in_pieces_and_says_so_once(late: bool) -> None:
     crowded, small = Crowded(late), Double()
-    session = BackedSession(crowded, small=(small, 2))
+    session = FallbackSession(crowded, small=(small, 2))
     with pytest.warns(DeviceWarning, match="going on with 2 passes per run") as warned:
         found = [session.run(batch()) for _ in range(2)]
     assert len(warned) == 1
@@ -78,11 +77,11 @@ def test_a_full_card_goes_on_in_pieces_and_says_so_once(late: bool) -> None:
 @pytest.mark.parametrize("late", [False, True])
 def test_without_a_smaller_graph_the_error_stands(late: bool) -> None:
     with pytest.raises(DeviceMemoryError, match="the card is full"):
-        BackedSession(Crowded(late), full=Double()).run(batch())
+        FallbackSession(Crowded(late), full=Double()).run(batch())
 
 
 def test_lost_numbers_are_run_again_in_float32_and_counted() -> None:
-    session = BackedSession(Double(lost=3.0), full=Double())
+    session = FallbackSession(Double(lost=3.0), full=Double())
     np.testing.assert_array_equal(session.run(batch())["embeddings"], Double().run(batch())["embeddings"])
     assert session.retried == 1
     session.run(batch(3))  # without the map that is lost
@@ -90,7 +89,7 @@ def test_lost_numbers_are_run_again_in_float32_and_counted() -> None:
 
 
 def test_without_float32_lost_numbers_are_handed_on_to_be_refused() -> None:
-    assert np.isnan(BackedSession(Double(lost=3.0), small=(Double(), 2)).run(batch())["embeddings"]).any()
+    assert np.isnan(FallbackSession(Double(lost=3.0), small=(Double(), 2)).run(batch())["embeddings"]).any()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +118,7 @@ def test_scenes_are_the_same_by_the_smaller_graph_and_nearly_by_float32(large: P
     np.testing.assert_allclose(found.embeddings, tiny_localizer.encode(photo("cat")).embeddings, atol=2e-2)
 
 
-class Lost(PlainSession):
+class Lost(HostSession):
     """A graph whose numbers overflow."""
 
     def __init__(self, inner: Any) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs
+from runtime.backends.session import Arrays, HostSession, Outputs
 
 
-class Adding(PlainSession):
+class Adding(HostSession):
     """Adds its two inputs and counts its runs."""
 
     def __init__(self) -> None:

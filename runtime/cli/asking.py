@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.cli.sources import is_scene
+from runtime.cli.inputs import is_scene
 from runtime.errors import PictureError, SceneError
 from runtime.localization import Localization
 from runtime.localizer import Localizer
@@ -22,7 +22,7 @@ class Outcome:
 
     source: Path
     found: list[Localization]
-    fault: str = ""
+    error: str = ""
 
     @property
     def passes(self) -> int:
@@ -30,12 +30,12 @@ class Outcome:
         return 0 if is_scene(self.source.name) or not self.found else self.found[0].passes
 
 
-class Reader:
+class PictureReader:
     """Reads pictures when they are asked for, skips those that cannot be read and remembers why."""
 
     def __init__(self, sources: Sequence[Path]) -> None:
         self.sources = sources
-        self.faults: dict[Path, str] = {}
+        self.failures: dict[Path, str] = {}
         self.current = Path()
 
     def __len__(self) -> int:
@@ -46,14 +46,14 @@ class Reader:
             try:
                 pixels = read_picture(source)
             except PictureError as error:
-                self.faults[source] = str(error)
+                self.failures[source] = str(error)
             else:
                 self.current = source
                 yield pixels
 
 
 @dataclass(frozen=True)
-class Feed:
+class Asker:
     """Answers the same queries for many inputs; `saved` names the scene files to write on the way."""
 
     localizer: Localizer
@@ -63,35 +63,35 @@ class Feed:
 
     def outcomes(self, sources: Sequence[Path]) -> Iterator[Outcome]:
         """One outcome per input, in order."""
-        reader = Reader([source for source in sources if not is_scene(source.name)])
+        reader = PictureReader([source for source in sources if not is_scene(source.name)])
         answers = self.saving(reader) if self.saved else self.packed(reader)
         ready: list[Localization] | None = None
         for source in sources:
             if is_scene(source.name):
                 yield self.from_scene(source)
                 continue
-            if ready is None and source not in reader.faults:
+            if ready is None and source not in reader.failures:
                 ready = next(answers, None)  # reading on may tell that this very picture is broken
-            if source in reader.faults:
-                yield Outcome(source, [], reader.faults[source])
+            if source in reader.failures:
+                yield Outcome(source, [], reader.failures[source])
             elif ready is not None:
                 yield Outcome(source, ready)
                 ready = None
 
-    def packed(self, reader: Reader) -> Iterator[list[Localization]]:
+    def packed(self, reader: PictureReader) -> Iterator[list[Localization]]:
         """Answers with the passes of neighbouring pictures packed into full batches."""
-        maps = self.localizer.effort.per_picture(self.localizer.manifest.maps.count)
+        maps = self.localizer.plan.most_passes(self.localizer.manifest.maps.count)
 
         def count(done: int, total: int) -> None:
-            self.progress(done, max(done, total - maps * len(reader.faults)))
+            self.progress(done, max(done, total - maps * len(reader.failures)))
 
         yield from self.localizer.stream(reader, self.queries, progress=count)
 
-    def saving(self, reader: Reader) -> Iterator[list[Localization]]:
+    def saving(self, reader: PictureReader) -> Iterator[list[Localization]]:
         """Answers by way of scenes, each written as soon as it is whole."""
-        maps, before = self.localizer.effort.per_picture(self.localizer.manifest.maps.count), 0
+        maps, before = self.localizer.plan.most_passes(self.localizer.manifest.maps.count), 0
         for index, pixels in enumerate(reader):
-            waiting = maps * max(0, len(reader) - len(reader.faults) - index - 1)
+            waiting = maps * max(0, len(reader) - len(reader.failures) - index - 1)
 
             def count(done: int, total: int, before: int = before, waiting: int = waiting) -> None:
                 self.progress(before + done, before + total + waiting)

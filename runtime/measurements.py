@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.manifest import Manifest, fingerprint
-from engine.records import RecordError, plain, read
+from engine.records import RecordError, from_json, to_json
+from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
-from runtime.home import bundle_home
 from runtime.machine import look
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ COMMAND = "`python -m runtime tune`"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class TimedMachine:
     """What must be the same for a measurement to hold."""
 
     processor: str
@@ -43,13 +43,13 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class Measurements:
     """A file of measurements."""
 
     schema: int
     backbone: str
     batch: int
-    machine: Machine
+    machine: TimedMachine
     timings: tuple[Timing, ...]
 
 
@@ -66,7 +66,7 @@ def advice(manifest: Manifest, precision: str | None = None) -> Advice:
     """What was measured for a bundle here. Without a precision only the bundle's own counts: numbers never change unasked."""
     wanted = precision or manifest.precision
     try:
-        tuned = load(place(manifest))
+        tuned = load(file_of(manifest))
     except FileNotFoundError:
         return Advice(None, None, f"not measured on this machine; {COMMAND} does")
     except (OSError, ValueError) as error:
@@ -81,17 +81,17 @@ def advice(manifest: Manifest, precision: str | None = None) -> Advice:
     return Advice(best.device, best.threads, f"measured here: {best.device} runs {best.passes_per_s:.4g} passes/s in {wanted}")
 
 
-def this_machine() -> Machine:
+def this_machine() -> TimedMachine:
     """This machine, as far as it decides what is fast; a bad threads setting is told where threads are counted."""
     found = look()
     if found.threads is None:
         raise DeviceError(found.threads_fault)
-    return Machine(found.processor, found.threads, *(version(name) for name in LIBRARIES))
+    return TimedMachine(found.processor, found.threads, *(version(name) for name in LIBRARIES))
 
 
-def differences(then: Machine, now: Machine) -> str:
+def differences(then: TimedMachine, now: TimedMachine) -> str:
     """What is not as it was, in words; nothing when all is."""
-    before, after = plain(then), plain(now)
+    before, after = to_json(then), to_json(now)
     return ", ".join(
         f"{name} was {before[name] or 'not there'}, is {after[name] or 'not there'}"
         for name in before
@@ -107,27 +107,27 @@ def version(name: str) -> str:
         return ""
 
 
-def place(manifest: Manifest) -> Path:
+def file_of(manifest: Manifest) -> Path:
     """The file of a bundle's measurements; a bundle that is built anew differs, and so does its file."""
     return bundle_home() / FOLDER / f"{fingerprint(manifest)[:32]}.json"
 
 
-def load(path: Path) -> Tuned:
+def load(path: Path) -> Measurements:
     """Read measurements; raises OSError or ValueError."""
     data = json.loads(path.read_text(encoding="utf-8"))
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA:
         raise RecordError(f"schema {found}, this version reads {SCHEMA}")
-    return read(Tuned, data, "tuned")
+    return from_json(Measurements, data, "measurements")
 
 
 def keep(manifest: Manifest, timings: Sequence[Timing]) -> Path:
     """Write measurements to where `auto` looks; the file appears whole or not at all."""
-    path = place(manifest)
-    tuned = Tuned(SCHEMA, manifest.backbone, manifest.batch, this_machine(), tuple(timings))
+    path = file_of(manifest)
+    tuned = Measurements(SCHEMA, manifest.backbone, manifest.batch, this_machine(), tuple(timings))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(plain(tuned), indent=1) + "\n")
+        replace_text(path, json.dumps(to_json(tuned), indent=1) + "\n")
     except OSError as error:
         raise DeviceError(
             f"the measurements cannot be kept in `{path.parent}` ({error}); set `VLSCORE_HOME` elsewhere"

@@ -1,4 +1,4 @@
-"""Measuring what this machine does best with a bundle: its devices, precisions and threads, on the bundle's own batch."""
+"""Timing a bundle on this machine: its devices, precisions and threads, on the bundle's own batch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.manifest import Manifest
-from runtime.backends.protocol import Session
+from runtime.backends.session import Session
 from runtime.devices import CARDS, ON_REQUEST, OPENERS, Wish
 from runtime.errors import DeviceError
+from runtime.measurements import Timing
 from runtime.threads import default_threads
-from runtime.tuned import Timing
 
 ROUNDS = 5
 Ticker = Callable[[int, int, str], None]  # done, of how many, what runs now
@@ -51,7 +51,7 @@ class Passes:
         maps = manifest.maps
         return cls(manifest.precision, manifest.batch, manifest.slots, manifest.image.side, (maps.height, maps.width))
 
-    def feed(self) -> dict[str, NDArray[Any]]:
+    def example_inputs(self) -> dict[str, NDArray[Any]]:
         """A batch like any other: what the pixels and maps hold does not change the time."""
         noise = np.random.default_rng(0)
         return {
@@ -92,16 +92,16 @@ def measure(graph: Path, passes: Passes, rounds: int = ROUNDS, tick: Ticker = si
         raise DeviceError("no device can be used on this machine; `python -m runtime doctor` says why")
     total = len(chosen) * (rounds + 1)
     opened: list[Session] = []
-    feed = passes.feed()
+    inputs = passes.example_inputs()
     for done, setting in enumerate(chosen):
         tick(done, total, f"opening {setting}")
         opened.append(open_graph(setting, graph))
-        opened[-1].run(feed)
+        opened[-1].run(inputs)
     seconds: list[list[float]] = [[] for _ in chosen]
     for step in range(rounds * len(chosen)):
-        place = step % len(chosen)
-        tick(len(chosen) + step, total, str(chosen[place]))
-        seconds[place].append(timed(opened[place], feed))
+        turn = step % len(chosen)
+        tick(len(chosen) + step, total, str(chosen[turn]))
+        seconds[turn].append(timed(opened[turn], inputs))
     tick(total, total, "done")
     timings = [
         Timing(setting.device, setting.precision, setting.threads, passes.batch / statistics.median(taken))
@@ -116,8 +116,8 @@ def open_graph(setting: Setting, graph: Path) -> Session:
     return backend.open(graph, setting.precision if setting.precision in backend.precisions else "fp32")
 
 
-def timed(session: Session, feed: dict[str, NDArray[Any]]) -> float:
+def timed(session: Session, inputs: dict[str, NDArray[Any]]) -> float:
     """Seconds of one run."""
     started = time.perf_counter()
-    session.run(feed)
+    session.run(inputs)
     return time.perf_counter() - started

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import typer
 
-from runtime.cli.sources import DRAWN_SUFFIX, SCENE_SUFFIX, is_picture, is_scene
+from runtime.cli.inputs import DRAWN_SUFFIX, SCENE_SUFFIX, is_picture, is_scene
 
 DRAWABLE = (".png", ".jpg", ".jpeg", ".webp")
 STDOUT = "-"
 
 
 @dataclass(frozen=True)
-class Targets:
+class OutputFiles:
     """Files to write: a drawn picture and a scene per input, and one JSON file, or `-` for stdout."""
 
     drawn: dict[Path, Path]
@@ -35,7 +35,7 @@ class Targets:
                 raise PermissionError(13, "this folder cannot be written to", str(folder))
 
 
-def plan(sources: Sequence[Path], out: Path | None, scenes: Path | None, json: str | None) -> Targets:
+def plan(sources: Sequence[Path], out: Path | None, scenes: Path | None, json: str | None) -> OutputFiles:
     """Name every file to write; raises a usage error where one would replace an input or does not fit."""
     stems = unique_stems(sources)
     drawn: dict[Path, Path] = {}
@@ -50,7 +50,7 @@ def plan(sources: Sequence[Path], out: Path | None, scenes: Path | None, json: s
     )
     if json is not None and Path(json).is_dir():
         raise typer.BadParameter(f"`{json}` is a folder; name a file in it", param_hint="--json")
-    targets = Targets(drawn, saved, json)
+    targets = OutputFiles(drawn, saved, json)
     refuse_overwriting(sources, targets.files())
     return targets
 

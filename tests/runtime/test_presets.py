@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import EffortError, Localizer, Scene
-from runtime.effort import EXACT, Effort, plan
+from runtime import Localizer, PresetError, Scene
 from runtime.errors import BundleError
 from runtime.localization import Localization
+from runtime.presets import EXACT, PassPlan, plan
 from tests.runtime.samples import noise
 
 PICTURE = noise(60, 90)
@@ -120,10 +120,10 @@ def test_progress_counts_further_passes(tiny_bundle: Path) -> None:
 def test_plans(exact: Localizer) -> None:
     manifest = replace(exact.manifest, maps=replace(exact.manifest.maps, raw=2048, count=2048), batch=32)
     assert plan(manifest, "exact", None, None) == EXACT
-    assert plan(manifest, "fast", None, None) == Effort("fast", 64, 192)
-    assert plan(manifest, "fast", "auto", None) == Effort("fast", 64, 192, auto=True)
-    assert plan(manifest, "fast", 100, 0) == Effort("fast", 100, 0)
-    assert [effort.per_picture(2048, 1) for effort in (EXACT, Effort("fast", 64, 192), Effort("instant"))] == [2048, 256, 1]
+    assert plan(manifest, "fast", None, None) == PassPlan("fast", 64, 192)
+    assert plan(manifest, "fast", "auto", None) == PassPlan("fast", 64, 192, auto=True)
+    assert plan(manifest, "fast", 100, 0) == PassPlan("fast", 100, 0)
+    assert [effort.per_picture(2048, 1) for effort in (EXACT, PassPlan("fast", 64, 192), PassPlan("instant"))] == [2048, 256, 1]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_plans(exact: Localizer) -> None:
     ],
 )
 def test_efforts_that_mean_nothing_are_refused(tiny_bundle: Path, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(EffortError, match=words.replace("(", r"\(")):
+    with pytest.raises(PresetError, match=words.replace("(", r"\(")):
         Localizer(tiny_bundle, **options)
 
 

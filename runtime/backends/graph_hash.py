@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 
-def content_hash(graph: Path) -> str:
+def graph_hash(graph: Path) -> str:
     """Hash of a graph and of the files of weights beside it that it names."""
     content = graph.read_bytes()
     digest = hashlib.sha256(content)

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.manifest import Manifest
-from runtime import DeviceError, Localizer, tune, tuned
-from runtime.bundle import open_bundle
+from runtime import DeviceError, Localizer, measurements, tuning
+from runtime.bundles import open_bundle
 from runtime.cli.app import app
-from runtime.tune import Passes, Setting, measure, settings
-from runtime.tuned import Timing, advice, keep, place, this_machine
+from runtime.measurements import Timing, advice, file_of, keep, this_machine
+from runtime.tuning import Passes, Setting, measure, settings
 
 SLOW, FAST, ROUGH = Timing("cpu", "fp32", 2, 10.0), Timing("openvino", "fp32", 1, 20.0), Timing("openvino", "bf16", 2, 90.0)
 
@@ -81,7 +81,7 @@ def test_a_broken_file_is_no_failure(manifest: Manifest, content: str) -> None:
 def test_another_build_is_not_measured(manifest: Manifest) -> None:
     keep(manifest, [FAST])
     other = dataclasses.replace(manifest, image=dataclasses.replace(manifest.image, resample="bilinear"))
-    assert place(other) != place(manifest)
+    assert file_of(other) != file_of(manifest)
     assert advice(other).device is None
 
 
@@ -106,15 +106,15 @@ def test_baked_precisions_run_as_they_are() -> None:
 
 
 def test_nothing_to_time_is_told(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune, "OPENERS", {})
+    monkeypatch.setattr(tuning, "OPENERS", {})
     with pytest.raises(DeviceError, match="no device can be used"):
         measure(Path("masked.onnx"), Passes.of(manifest))
 
 
 def test_half_the_threads_are_tried_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tune.thread_counts() == [2]
+    assert tuning.thread_counts() == [2]
     monkeypatch.setenv("VLSCORE_THREADS", "8")
-    assert tune.thread_counts() == [8, 4]
+    assert tuning.thread_counts() == [8, 4]
 
 
 @pytest.mark.usefixtures("manifest")
@@ -124,4 +124,4 @@ def test_the_command(tiny_bundle: Path) -> None:
     for part in ("tiny-rn, fp32, batches of 32", "openvino", "cpu", "passes/s", "kept in ", "auto: measured here: "):
         assert part in result.stdout
     manifest = open_bundle(tiny_bundle).manifest
-    assert tuned.load(place(manifest)).machine == this_machine()
+    assert measurements.load(file_of(manifest)).machine == this_machine()

@@ -8,7 +8,7 @@ import platformdirs
 import pytest
 
 from runtime import BundleError, Localizer, home
-from runtime.home import bundle_home, bundle_name, find_bundle
+from runtime.bundles import bundle_home, bundle_name, find_bundle
 
 
 def put(folder: Path) -> Path:

@@ -29,7 +29,7 @@ def say_warning(message: object) -> None:
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
+def told_errors() -> Iterator[None]:
     """Turn what the runtime and the system refuse into an `error:` line and exit code 1, and Ctrl-C into 130."""
     try:
         with warnings.catch_warnings():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.anchors import Estimate, Kinship, choose, estimate
+from engine.prediction import Estimate, MaskKernel, choose_maps, estimate
 
 K, D = 80, 12
 
@@ -16,17 +16,17 @@ def world(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps `(K, 3, 3)`, all live, and embeddings that are a smooth function of their masks."""
     rng = np.random.default_rng(seed)
     maps = rng.random((K, 3, 3)).astype(np.float32)
-    masks = Kinship.of(maps, np.ones(K, bool)).masks
+    masks = MaskKernel.of(maps, np.ones(K, bool)).masks
     embeddings = np.tanh(masks @ rng.standard_normal((9, D)) * 0.3).astype(np.float32)
     return maps, np.ones(K, bool), embeddings
 
 
 def told(count: int, seed: int = 0) -> tuple[Estimate, np.ndarray, np.ndarray]:
     maps, live, embeddings = world(seed)
-    kinship = Kinship.of(maps, live)
+    kernel = MaskKernel.of(maps, live)
     known = np.zeros(K, bool)
-    known[choose(kinship, live, count)] = True
-    return estimate(kinship, known, np.where(known[:, None], embeddings, np.float32(np.nan))), known, embeddings
+    known[choose_maps(kernel, live, count)] = True
+    return estimate(kernel, known, np.where(known[:, None], embeddings, np.float32(np.nan))), known, embeddings
 
 
 def test_known_rows_stay_and_the_others_need_nothing_but_them() -> None:
@@ -50,9 +50,9 @@ def test_chosen_anchors_beat_the_first_ones() -> None:
     gains = []
     for seed in range(8):
         maps, live, embeddings = world(seed)
-        kinship, first = Kinship.of(maps, live), np.arange(K) < 15
+        kernel, first = MaskKernel.of(maps, live), np.arange(K) < 15
         found, known, _ = told(15, seed)
-        plain = estimate(kinship, first, embeddings)
+        plain = estimate(kernel, first, embeddings)
         gains.append(
             np.square(plain.embeddings - embeddings)[~first].mean() - np.square(found.embeddings - embeddings)[~known].mean()
         )
@@ -73,7 +73,7 @@ def test_the_expected_error_is_of_the_size_of_the_true_one() -> None:
 def test_choice_is_of_live_maps_each_once(seed: int, count: int, dead: int) -> None:
     maps, live, _ = world(seed)
     maps[:dead], live[:dead] = 0.5, False
-    chosen = choose(Kinship.of(maps, live), live, count)
+    chosen = choose_maps(MaskKernel.of(maps, live), live, count)
     assert len(chosen) == len(set(chosen.tolist())) == min(count, K - dead)
     assert live[chosen].all()
 
@@ -81,7 +81,7 @@ def test_choice_is_of_live_maps_each_once(seed: int, count: int, dead: int) -> N
 def test_twins_are_not_both_chosen_before_all_others() -> None:
     maps, live, _ = world()
     maps[1::2] = maps[::2]  # every map has a twin
-    chosen = choose(Kinship.of(maps, live), live, K // 4)
+    chosen = choose_maps(MaskKernel.of(maps, live), live, K // 4)
     assert len({index // 2 for index in chosen.tolist()}) == K // 4
 
 
@@ -89,7 +89,7 @@ def test_a_map_alike_to_an_anchor_gets_its_embedding() -> None:
     maps, live, embeddings = world()
     maps[7] = maps[3]
     known = np.arange(K) < 5
-    found = estimate(Kinship.of(maps, live), known, embeddings)
+    found = estimate(MaskKernel.of(maps, live), known, embeddings)
     assert found.embeddings[7] == pytest.approx(embeddings[3], abs=0.01)
     assert found.doubt[7] < 0.1 < np.median(found.doubt[~known])
 
@@ -97,6 +97,6 @@ def test_a_map_alike_to_an_anchor_gets_its_embedding() -> None:
 def test_one_live_map_is_enough() -> None:
     maps, live, embeddings = world()
     live[1:] = False
-    kinship = Kinship.of(maps, live)
-    assert choose(kinship, live, 3).tolist() == [0]
-    assert np.isfinite(estimate(kinship, live, embeddings).embeddings).all()
+    kernel = MaskKernel.of(maps, live)
+    assert choose_maps(kernel, live, 3).tolist() == [0]
+    assert np.isfinite(estimate(kernel, live, embeddings).embeddings).all()

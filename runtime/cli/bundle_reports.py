@@ -1,4 +1,4 @@
-"""The bundles that this machine has, and whether their files are whole."""
+"""Looking over all bundles of this machine: what they are, and whether their files are whole."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.manifest import MANIFEST, Manifest
-from runtime.bundle import open_bundle, read_manifest
+from runtime.bundles import SHIPPED, bundle_home, open_bundle, read_manifest
 from runtime.errors import BundleError, DeviceError
-from runtime.home import SHIPPED, bundle_home
-from runtime.tuned import advice
+from runtime.measurements import advice
 
 
 @dataclass(frozen=True)
-class Shelved:
+class BundleReport:
     """One bundle on disk; `fault` says what is wrong with it, and is empty when nothing was found."""
 
     name: str
@@ -31,27 +30,27 @@ class Shelved:
     tuned: str = ""  # what `auto` follows: what was measured here, or why nothing was
 
 
-def bundles(verify: bool) -> list[Shelved]:
+def bundles(verify: bool) -> list[BundleReport]:
     """Every bundle, built ones first; `verify` hashes all files instead of only comparing their sizes."""
     return [examine(folder, verify) for folder in folders()]
 
 
 def folders() -> Iterator[Path]:
     """Folders with a manifest, without the hidden ones in which bundles are being built."""
-    for place in (bundle_home(), SHIPPED):
-        yield from sorted(path.parent for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
+    for home in (bundle_home(), SHIPPED):
+        yield from sorted(path.parent for path in home.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
 
 
-def examine(folder: Path, verify: bool) -> Shelved:
+def examine(folder: Path, verify: bool) -> BundleReport:
     """Look at one bundle."""
-    place = (folder.name, str(folder), folder.parent == SHIPPED)
+    named = (folder.name, str(folder), folder.parent == SHIPPED)
     try:
         manifest = read_manifest(folder)
     except BundleError as error:
-        return Shelved(*place, fault=str(error))
+        return BundleReport(*named, fault=str(error))
     scenes_only = not any((folder / name).exists() for name in manifest.image_files)
-    return Shelved(
-        *place,
+    return BundleReport(
+        *named,
         backbone=manifest.backbone,
         weights=manifest.weights.tag,
         trained=manifest.weights.trained,

@@ -1,7 +1,7 @@
-"""Few passes tell the rest: which maps to run, and what the others' masked copies would give.
+"""Few passes predict the rest: which maps to run, and what the others' masked copies would give.
 
-Masks that let similar parts through give similar embeddings. That similarity is a Gaussian-process kernel over masks,
-so a few maps that were run (anchors) predict the embeddings of all others, and say how far off they may be.
+Masks that let similar parts through give similar embeddings. That similarity is a Gaussian-process kernel over masks, so
+a few maps that were run predict the embeddings of all others, and tell how far off the predictions may be.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.saliency import SaliencyOptions, normalise, weigh_maps
+
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
 JITTER = 1e-3  # keeps the kernel of near-equal masks solvable; also the share of an embedding that no mask explains
 SAMPLE = 256  # masks whose distances give the kernel its reach
+DRAWS = 15  # variations of the scores behind an error estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Kinship:
+class MaskKernel:
     """How alike masks are: masks `(K, n)` scaled to [0, 1], and the squared distance at which likeness has faded."""
 
     masks: Floats
     reach: float
 
     @classmethod
-    def of(cls, maps: Floats, live: NDArray[np.bool_]) -> Kinship:
+    def of(cls, maps: Floats, live: Flags) -> MaskKernel:
         """Read maps `(K, h, w)`; the reach is the median squared distance between live masks."""
         flat = maps.reshape(len(maps), -1)
         low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
@@ -58,7 +62,7 @@ class Estimate:
         return np.asarray(size[:, None] * self.doubt[None], dtype=np.float32)
 
 
-def choose(kinship: Kinship, live: NDArray[np.bool_], count: int) -> Indices:
+def choose_maps(kernel: MaskKernel, live: Flags, count: int) -> Indices:
     """Up to `count` live maps, each the one that the maps chosen before it tell least about (pivoted Cholesky)."""
     count = min(count, int(live.sum()))
     doubt = np.where(live, 1.0, -1.0).astype(np.float32)
@@ -67,27 +71,40 @@ def choose(kinship: Kinship, live: NDArray[np.bool_], count: int) -> Indices:
     for step in range(count):
         best = int(doubt.argmax())
         chosen[step] = best
-        column = kinship.to(chosen[step : step + 1])[:, 0] - factor[:, :step] @ factor[best, :step]
+        column = kernel.to(chosen[step : step + 1])[:, 0] - factor[:, :step] @ factor[best, :step]
         factor[:, step] = column / np.sqrt(max(float(doubt[best]), JITTER))
         doubt -= np.square(factor[:, step])
         doubt[chosen[: step + 1]] = -1.0
     return chosen
 
 
-def predict(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Floats:
+def predict(kernel: MaskKernel, known: Flags, embeddings: Floats) -> Floats:
     """Predict the embeddings of unknown maps from the known rows of `embeddings` `(K, D)`; known rows stay as they are."""
-    return _embeddings(known, embeddings, _fit(kinship, known, embeddings))
+    return _embeddings(known, embeddings, _fit(kernel, known, embeddings))
 
 
-def estimate(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> Estimate:
+def estimate(kernel: MaskKernel, known: Flags, embeddings: Floats) -> Estimate:
     """Predict, and tell how far off the predictions may be; this costs more than the prediction itself."""
-    fit = _fit(kinship, known, embeddings)
+    fit = _fit(kernel, known, embeddings)
     explained = ((fit.towards @ fit.inverse) * fit.towards).sum(axis=1)
     doubt = np.sqrt(np.maximum(1 + JITTER - explained, 0))
     doubt[known] = 0
     # Leaving out one at a time, in closed form: the error is weights / diagonal, the doubt then 1 / sqrt(diagonal).
     residuals = fit.weights / np.sqrt(np.diag(fit.inverse))[:, None]
     return Estimate(_embeddings(known, embeddings, fit), doubt.astype(np.float32), residuals.astype(np.float32))
+
+
+def expected_error(scores: Floats, doubt: Floats, maps: Floats, options: SaliencyOptions) -> float:
+    """How far a saliency map in [0, 1] may be from the exact one, on average over its cells.
+
+    The scores `(K,)` of maps that were not run are varied by as much as held-out ones were wrong, `doubt` `(K,)`, and the
+    saliency of each variation is compared with that of the scores as predicted.
+    """
+    noise = np.random.default_rng(0).standard_normal((len(doubt), 1 + DRAWS)).astype(np.float32)
+    noise[:, 0] = 0
+    varied = scores[:, None] + doubt[:, None] * noise
+    expected, *others = (normalise(map_) for map_ in weigh_maps(varied.T, maps, options))
+    return float(np.mean([np.abs(other - expected).mean() for other in others]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +117,17 @@ class _Fit:
     weights: Floats
 
 
-def _fit(kinship: Kinship, known: NDArray[np.bool_], embeddings: Floats) -> _Fit:
+def _fit(kernel: MaskKernel, known: Flags, embeddings: Floats) -> _Fit:
     rows = np.flatnonzero(known)
-    towards = kinship.to(rows)
+    towards = kernel.to(rows)
     inverse: NDArray[np.floating] = np.linalg.inv(towards[rows].astype(np.float64) + JITTER * np.eye(len(rows)))
-    # The mean is what the anchors share; weighed by the kernel, so that a cluster of like masks counts once.
+    # The mean is what the known maps share; weighed by the kernel, so that a cluster of like masks counts once.
     mean = (inverse.sum(axis=0) / inverse.sum()) @ embeddings[rows]
     weights = inverse @ (embeddings[rows] - mean)
     return _Fit(towards, inverse, mean.astype(np.float32), weights.astype(np.float32))
 
 
-def _embeddings(known: NDArray[np.bool_], embeddings: Floats, fit: _Fit) -> Floats:
+def _embeddings(known: Flags, embeddings: Floats, fit: _Fit) -> Floats:
     predicted = fit.towards @ fit.weights + fit.mean
     predicted[known] = embeddings[known]
     return predicted

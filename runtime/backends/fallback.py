@@ -7,12 +7,11 @@ import warnings
 
 import numpy as np
 
-from runtime.backends.plain import PlainSession
-from runtime.backends.protocol import Arrays, Outputs, Pending, Session
+from runtime.backends.session import Arrays, HostSession, Outputs, Pending, Session
 from runtime.errors import DeviceMemoryError, DeviceWarning
 
 
-class BackedSession(PlainSession):
+class FallbackSession(HostSession):
     """The masked graph, with one or both of its stand-ins; whatever they do is counted and told."""
 
     def __init__(self, masked: Session, *, small: tuple[Session, int] | None = None, full: Session | None = None) -> None:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from engine.manifest import Manifest
 from engine.spec import DEFAULT
 from runtime import BundleError, Localizer, Scene
-from runtime.backends.plain import PlainSession
-from runtime.bundle import open_bundle
-from runtime.passes import SceneEncoder
+from runtime.backends.session import HostSession
+from runtime.bundles import open_bundle
+from runtime.encoder import SceneEncoder
 from tests.configs import photo
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def picture(live: int, colour: int = 100) -> Pixels:
 
 
 @dataclass
-class FakeImage(PlainSession):
+class FakeImage(HostSession):
     """Gives maps that are live as often as the picture's green says, the others constant."""
 
     manifest: Manifest
@@ -47,7 +47,7 @@ class FakeImage(PlainSession):
 
 
 @dataclass
-class FakeMasked(PlainSession):
+class FakeMasked(HostSession):
     """An embedding that tells which picture and which map it was made of."""
 
     manifest: Manifest
@@ -119,7 +119,7 @@ def test_passes_of_several_pictures_share_batches(fakes: Fakes, lives: list[int]
 
 
 @dataclass
-class Busy(PlainSession):
+class Busy(HostSession):
     """A card: what is started is done when somebody waits for it."""
 
     inner: FakeMasked
@@ -221,7 +221,7 @@ def test_progress_without_a_known_number_of_pictures(fakes: Fakes) -> None:
 
 
 @dataclass
-class Broken(PlainSession):
+class Broken(HostSession):
     """A session one of whose outputs has gone wrong."""
 
     inner: Any
@@ -267,7 +267,7 @@ def test_real_pictures_in_a_stream_are_those_encoded_alone(tiny_vit_localizer: L
     encoder, counted = tiny_vit_localizer.encoder, []
     inner = encoder.sessions["masked"]
 
-    class Counted(PlainSession):
+    class Counted(HostSession):
         def run(self, inputs: Any) -> Any:
             counted.append(1)
             return inner.run(inputs)

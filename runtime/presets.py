@@ -1,4 +1,4 @@
-"""How much work a picture is worth: all its passes, a few that tell the rest, or one."""
+"""How much work a picture is worth: all its passes, a few from which the rest is predicted, or one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from engine.manifest import Manifest
-from runtime.errors import BundleError, EffortError
+from runtime.errors import BundleError, PresetError
 
 Preset = Literal["exact", "fast", "instant"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 
-SHARE = 32  # `fast` first runs one map in so many
-LATER = 8  # and, with those that a query asks for, one in so many
+FIRST_SHARE = 32  # `fast` first runs one map in so many
+WHOLE_SHARE = 8  # and, with those that a query asks for, one in so many
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class PassPlan:
     """What a Localizer spends: passes before any query is known, and further ones for each query.
 
     With `auto` a query's further passes end as soon as the answer's own error estimate is small, at the latest when
@@ -28,7 +28,7 @@ class Effort:
     refine: int = 0
     auto: bool = False
 
-    def per_picture(self, maps: int, queries: int = 0) -> int:
+    def most_passes(self, maps: int, queries: int = 0) -> int:
         """Passes that a picture may take at most, for the progress display."""
         if self.preset == "instant":
             return 1
@@ -37,35 +37,35 @@ class Effort:
         return min(maps, self.passes + queries * self.refine)
 
 
-EXACT = Effort()
+EXACT = PassPlan()
 
 
-def plan(manifest: Manifest, preset: str, passes: int | str | None, refine: int | None) -> Effort:
-    """Settle the numbers that were left open; raises EffortError for a combination that means nothing."""
+def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refine: int | None) -> PassPlan:
+    """Settle the numbers that were left open; raises PresetError for a combination that means nothing."""
     if preset not in PRESETS:
-        raise EffortError(f"preset `{preset}` is unknown; choose from {', '.join(PRESETS)}")
+        raise PresetError(f"preset `{preset}` is unknown; choose from {', '.join(PRESETS)}")
     if preset != "fast" and (passes is not None or refine is not None):
-        raise EffortError(
+        raise PresetError(
             f'`passes` and `refine` belong to `preset="fast"`, not to `{preset}`; leave them out, or ask for `fast`'
         )
     if preset == "exact":
         return EXACT
     if preset == "instant":
         check_instant(manifest)
-        return Effort("instant")
+        return PassPlan("instant")
     count, batch = manifest.maps.count, manifest.batch
     auto = passes == "auto"
-    first = max(batch, count // SHARE // batch * batch) if passes is None or auto else whole("passes", passes, 1)
+    first = max(batch, count // FIRST_SHARE // batch * batch) if passes is None or auto else whole("passes", passes, 1)
     if refine is not None:
-        return Effort("fast", first, whole("refine", refine, 0), auto)
-    return Effort("fast", first, max(batch, count // LATER - first), auto)
+        return PassPlan("fast", first, whole("refine", refine, 0), auto)
+    return PassPlan("fast", first, max(batch, count // WHOLE_SHARE - first), auto)
 
 
 def whole(name: str, value: int | str, least: int) -> int:
     """Check a count."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         also = ' or "auto"' if name == "passes" else ""
-        raise EffortError(f"`{name}` must be a whole number of at least {least}{also}, got {value!r}")
+        raise PresetError(f"`{name}` must be a whole number of at least {least}{also}, got {value!r}")
     return value
 
 

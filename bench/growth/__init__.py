@@ -1,1 +1,0 @@
-"""How seconds grow with the work: maps, pictures, questions, batch, threads. Each curve with its measured exponent."""

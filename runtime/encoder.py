@@ -1,0 +1,283 @@
+"""Pictures in, scenes out: the masked passes, packed into full batches of one fixed shape.
+
+A batch holds passes of up to `slots` pictures, so that when one picture's last passes leave room, the next picture's
+first ones fill it. Constant maps are never run: their masked copy is the blank picture, the base, which is itself run once,
+as one row of the first batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.components import principal_maps
+from engine.frame import Frame
+from engine.manifest import Manifest, fingerprint
+from engine.masks import live_maps
+from engine.outline import shrink
+from engine.prediction import choose_maps, predict
+from engine.spec import Geometry, Spec
+from runtime.backends.session import Pending, Session
+from runtime.errors import BundleError
+from runtime.preprocess import fit_to_square
+from runtime.presets import EXACT, PassPlan
+from runtime.scene import Floats, Scene
+
+Progress = Callable[[int, int], None]
+Pixels = NDArray[np.uint8]
+
+BLANK = -1  # in place of a map's number: the blank picture, whose embedding is the base
+
+
+@dataclass(eq=False)
+class PictureJob:
+    """A picture on its way to becoming a scene, whose arrays are filled as its passes come back."""
+
+    scene: Scene
+    pixels: Pixels  # (R, R, 3), as the model sees it
+    waiting: deque[int]  # maps that are not yet in a batch
+    missing: int  # passes that are not yet back
+
+
+@dataclass(frozen=True)
+class PendingBatch:
+    """A batch under way, and the picture and map that each of its rows belongs to."""
+
+    rows: list[tuple[PictureJob, int]]
+    outputs: Pending
+
+
+class SceneEncoder:
+    """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        sessions: dict[str, Session],
+        spec: Spec,
+        plan: PassPlan = EXACT,
+        *,
+        precision: str | None = None,
+        overlap: bool = False,
+    ) -> None:
+        """Take the sessions of the image half's graphs by name; `overlap` begins a batch before the last one is back."""
+        self.manifest, self.sessions, self.spec, self.plan = manifest, sessions, spec, plan
+        self.precision = manifest.precision if precision is None else precision
+        self.overlap = overlap
+        self.fingerprint = fingerprint(manifest)
+        self.lock = threading.Lock()
+        self.base: Floats | None = None
+
+    def encode(self, pictures: Iterable[Pixels], progress: Progress | None = None, expected: int = 0) -> Iterator[Scene]:
+        """Turn pictures into scenes, in order; `expected` pictures (0: unknown) give the progress its total.
+
+        When the pictures themselves fail, those begun are finished and given first, and the failure raised after them.
+        """
+        source, more, failure = iter(pictures), True, None
+        jobs: deque[PictureJob] = deque()
+        under_way: deque[PendingBatch] = deque()
+        begun = done = total = 0
+        while True:
+            # Begin pictures until a whole batch waits, the first picture is complete, or there are no more.
+            while more and waiting_in(jobs) < self.manifest.batch and not (jobs and not jobs[0].missing):
+                try:
+                    jobs.append(self.begin(next(source)))
+                    begun += 1
+                except StopIteration:
+                    more = False
+                except Exception as error:  # whatever reading or placing a picture raises: raised again, in its turn
+                    more, failure = False, error
+            if jobs and not jobs[0].missing:
+                yield self.finish(jobs.popleft())
+                continue
+            if waiting_in(jobs):
+                under_way.append(self.start_batch(jobs))
+            elif not under_way:
+                break
+            # On a card one batch stays under way while the next picture is read, placed and packed.
+            if len(under_way) > self.overlap or not waiting_in(jobs):
+                done += self.collect(under_way.popleft())
+                if progress is not None:
+                    still = sum(job.missing for job in jobs) + self.most_passes * max(0, expected - begun)
+                    total = done + still
+                    progress(done, total)
+        if progress is not None and done < total:  # the last pictures had fewer live maps than they were counted at
+            progress(done, done)
+        if failure is not None:
+            raise failure
+
+    def encode_maps(self, picture: Pixels, which: Sequence[int]) -> Scene:
+        """Run only these maps of a picture, for checks that need no whole one: `known` says so, and the others score 0."""
+        scene, pixels = self.look(picture)
+        chosen = np.asarray(which, dtype=np.intp)
+        scene.known[scene.live] = False
+        scene.known[chosen] = True
+        self.fill_in_base(scene)
+        scene.embeddings[~scene.known] = scene.base
+        scene.embeddings[chosen] = self.run_maps(pixels, scene.maps[chosen])
+        return scene.learn(scene.embeddings, scene.known, len(chosen))
+
+    def run_maps(self, pixels: Pixels, maps: Floats) -> Floats:
+        """Run any number of maps `(n, h, w)` of one square `(R, R, 3)`: unit embeddings `(n, D)`."""
+        found = [self.start(inputs)()["embeddings"] for inputs in self.batches(pixels, maps)]
+        return np.concatenate(found)[: len(maps)] if found else np.zeros((0, self.manifest.dim), dtype=np.float32)
+
+    def batches(self, pixels: Pixels, maps: Floats) -> Iterator[dict[str, NDArray[Any]]]:
+        """What the masked graph takes to run maps `(n, h, w)` of one square `(R, R, 3)`; the last batch is padded."""
+        slots = np.zeros((self.manifest.slots, *pixels.shape), dtype=np.uint8)
+        slots[0] = pixels
+        size = self.manifest.batch
+        for start in range(0, len(maps), size):
+            part = np.zeros((size, *maps.shape[1:]), dtype=np.float32)
+            part[: len(maps) - start] = maps[start : start + size]
+            yield {"pixels": slots, "which": np.zeros(size, dtype=np.int64), "maps": part}
+
+    @property
+    def most_passes(self) -> int:
+        """Passes that a picture may take."""
+        return self.plan.most_passes(self.manifest.maps.count)
+
+    def begin(self, picture: Pixels) -> PictureJob:
+        """Read a picture's maps and choose those to run: all that live, or those that tell most about the others."""
+        if self.plan.preset == "instant":
+            return PictureJob(self.look_instantly(picture), picture, deque(), 0)
+        scene, pixels = self.look(picture)
+        if self.plan.preset == "fast" and self.plan.passes < int(scene.live.sum()):
+            scene.known[scene.live] = False
+            scene.known[choose_maps(scene.kernel, scene.live, self.plan.passes)] = True
+        chosen = np.flatnonzero(scene.known & scene.live)
+        scene = scene.learn(scene.embeddings, scene.known, len(chosen))
+        waiting = deque(chosen.tolist())
+        if self.base is None and self.spec.base == "mean":
+            waiting.appendleft(BLANK)
+        return PictureJob(scene, pixels, waiting, len(waiting))
+
+    def look(self, picture: Pixels) -> tuple[Scene, Pixels]:
+        """Place a picture on the model's square and read its maps: a scene without passes, and the square `(R, R, 3)`."""
+        pixels, frame = self.place(picture)
+        outputs = self.run_checked("image", pixels)
+        maps = outputs["maps"]
+        if self.manifest.maps.groups:
+            maps = principal_maps(maps, self.manifest.maps.groups, self.manifest.maps.components)
+        return self.scene(picture, pixels, frame, maps=maps, embedding=outputs["embedding"]), pixels
+
+    def look_instantly(self, picture: Pixels) -> Scene:
+        """Read a picture's maps and, in the same pass, what the attention pool makes of their masks."""
+        pixels, frame = self.place(picture)
+        outputs = self.run_checked("instant", pixels)
+        if self.spec.base == "mean":
+            with self.lock:
+                self.base = outputs["base"]
+        scene = self.scene(picture, pixels, frame, maps=outputs["maps"], embedding=outputs["embedding"])
+        scene.embeddings[:] = outputs["embeddings"]
+        scene.known[scene.live] = False
+        return scene.learn(scene.embeddings, scene.known, 1)
+
+    def scene(self, picture: Pixels, pixels: Pixels, frame: Frame, *, maps: Floats, embedding: Floats) -> Scene:
+        """A scene that still lacks its passes and its base."""
+        count, dim = len(maps), self.manifest.dim
+        return Scene(
+            maps=maps,
+            embeddings=np.zeros((count, dim), dtype=np.float32),
+            base=np.zeros(dim, dtype=np.float32),
+            embedding=embedding,
+            frame=frame,
+            live=live_maps(maps),
+            known=np.ones(count, dtype=bool),
+            passes=0,
+            preset=self.plan.preset,
+            precision=self.precision,
+            backbone=self.manifest.backbone,
+            fingerprint=self.fingerprint,
+            picture=picture,
+            guide=shrink(pixels, (maps.shape[1], maps.shape[2])),
+        )
+
+    def place(self, picture: Pixels, geometry: Geometry | None = None) -> tuple[Pixels, Frame]:
+        """Fit a picture to the model's square, as the spec wants it unless told otherwise."""
+        info = self.manifest.image
+        return fit_to_square(picture, info.side, geometry or self.spec.geometry, info.resample, info.mean)
+
+    def start_batch(self, jobs: Iterable[PictureJob]) -> PendingBatch:
+        """Fill a batch from the first pictures that wait, and begin it; what stays empty is padded with blank passes."""
+        info, maps = self.manifest, self.manifest.maps
+        pixels = np.zeros((info.slots, info.image.side, info.image.side, 3), dtype=np.uint8)
+        which = np.zeros(info.batch, dtype=np.int64)
+        planes = np.zeros((info.batch, maps.height, maps.width), dtype=np.float32)
+        rows: list[tuple[PictureJob, int]] = []
+        for slot, job in enumerate([job for job in jobs if job.waiting][: info.slots]):
+            pixels[slot] = job.pixels
+            while job.waiting and len(rows) < info.batch:
+                index = job.waiting.popleft()
+                which[len(rows)] = slot
+                if index != BLANK:  # a plane of zeros is a mask of zeros, and pixels times zero are CLIP's mean colour
+                    planes[len(rows)] = job.scene.maps[index]
+                rows.append((job, index))
+        return PendingBatch(rows, self.start({"pixels": pixels, "which": which, "maps": planes}))
+
+    def start(self, inputs: dict[str, NDArray[Any]]) -> Pending:
+        """Begin the masked graph on arrays that nobody changes from here on; its outputs are checked when they are back."""
+        pending = self.sessions["masked"].start(inputs)
+
+        def finished() -> dict[str, Floats]:
+            outputs = pending()
+            check_finite(outputs["embeddings"], "embeddings")
+            return outputs
+
+        return finished
+
+    def collect(self, batch: PendingBatch) -> int:
+        """Wait for a batch and hand its embeddings to their pictures; gives the number of maps that were run."""
+        embeddings = batch.outputs()["embeddings"]
+        for row, (job, index) in enumerate(batch.rows):
+            job.missing -= 1
+            if index != BLANK:
+                job.scene.embeddings[index] = embeddings[row]
+            else:
+                with self.lock:  # another thread may have run it meanwhile: one base serves all
+                    self.base = embeddings[row].copy() if self.base is None else self.base
+        return sum(index != BLANK for _, index in batch.rows)
+
+    def finish(self, job: PictureJob) -> Scene:
+        """Complete a scene whose passes are all back; maps that were not run are predicted from those that were."""
+        scene = job.scene
+        if scene.preset == "fast" and not scene.known.all():
+            scene.embeddings[scene.live] = predict(scene.kernel, scene.known & scene.live, scene.embeddings)[scene.live]
+        self.fill_in_base(scene)
+        return scene
+
+    def fill_in_base(self, scene: Scene) -> None:
+        """Give a scene the blank picture's embedding, which is that of its constant maps too."""
+        if self.base is None and self.spec.base == "black":
+            side = self.manifest.image.side
+            self.base = self.run_checked("image", np.zeros((side, side, 3), dtype=np.uint8))["embedding"]
+        elif self.base is None:
+            side, maps = self.manifest.image.side, self.manifest.maps
+            blank = np.zeros((1, maps.height, maps.width), dtype=np.float32)
+            self.base = self.run_maps(np.zeros((side, side, 3), dtype=np.uint8), blank)[0]
+        scene.base[:] = self.base
+        scene.embeddings[~scene.live] = self.base
+
+    def run_checked(self, graph: str, pixels: Pixels) -> dict[str, Floats]:
+        """Run a graph of one picture; its outputs must be finite."""
+        outputs = self.sessions[graph].run({"pixels": pixels[np.newaxis]})
+        for name, values in outputs.items():
+            check_finite(values, name)
+        return outputs
+
+
+def waiting_in(jobs: Iterable[PictureJob]) -> int:
+    """Passes that could run now."""
+    return sum(len(job.waiting) for job in jobs)
+
+
+def check_finite(values: Floats, what: str) -> None:
+    """Refuse NaN and infinity as soon as they appear: a bundle that makes them is broken on this machine."""
+    if not np.isfinite(values).all():
+        raise BundleError(f"the model's {what} hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
