@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from engine.boxes import find_boxes
 from engine.outline import Outline
-from engine.saliency import normalise, to_picture
+from engine.saliency import normalise, to_picture, weigh_maps
 from engine.spec import DEFAULT
-from runtime import Localization, Localizer, Query, Scene, answers
+from runtime import Localization, Localizer, Query, Scene, answers, scene
 from runtime.answers import Answerer
 from runtime.backends.session import HostSession
 from tests.configs import photo
@@ -54,7 +55,7 @@ def test_an_answer_carries_its_scene(found: Localization, cat_scene: Scene, tiny
     assert len(found) > 0
     assert (found.xyxy.dtype, found.scores.dtype, found.map.dtype) == (np.float32, np.float32, np.float32)
     assert found.saliency.shape == (300, 451)
-    assert (found.preset, found.passes) == ("exact", cat_scene.live)
+    assert (found.preset, found.passes) == ("exact", int(cat_scene.live.sum()))
     assert found.frame is cat_scene.frame
     assert found.picture is cat_scene.picture
     assert found.spec is tiny_localizer.spec
@@ -207,7 +208,7 @@ def test_a_scene_and_its_outlines_are_kept_between_questions(
             made.append(1)
             super().__init__(*given)
 
-    monkeypatch.setattr(answers, "Outline", Watched)
+    monkeypatch.setattr(scene, "Outline", Watched)
     session = Holding(tiny_localizer.answerer.session)
     answerer = Answerer(tiny_localizer.manifest, session, tiny_localizer.spec)
     query = [Query(("a cat",))]
@@ -216,7 +217,33 @@ def test_a_scene_and_its_outlines_are_kept_between_questions(
     for _ in range(3):
         answer = answerer.answer(partly, query, texts)[0]
         assert answer.error is not None
-    # Each error holds a stand-in of its own, which must not push the scene itself out.
-    assert (len(made), session.held) == (1, 1 + 3)
-    answerer.answer(cat_scene, query, texts)
-    assert (len(made), session.held) == (2, 5)
+    assert (len(made), session.held) == (1, 1)
+    answerer.answer(dataclasses.replace(cat_scene), query, texts)
+    assert (len(made), session.held) == (2, 2)
+
+
+def test_the_plain_function_weighs_maps_as_the_graph_does(tiny_localizer: Localizer, cat_scene: Scene) -> None:
+    texts = tiny_localizer.text.embed([Query((words,)) for words in ("a cat", "a dog", "a red bus")])
+    for switches in ({}, {"combine": "masks"}, {"contrast": 0.0}, {"temperature": 30.0}):
+        answerer = Answerer(tiny_localizer.manifest, tiny_localizer.answerer.session, DEFAULT.replace(**switches))
+        scores, graph = (np.stack(each) for each in zip(*answerer.scores_and_maps(cat_scene, texts), strict=True))
+        plain = weigh_maps(scores, cat_scene.maps, answerer.options)
+        np.testing.assert_allclose(plain, graph, atol=2e-6 * float(np.abs(graph).max()))
+
+
+def test_an_answer_travels_to_another_process(tiny_localizer: Localizer, cat_scene: Scene) -> None:
+    partly = dataclasses.replace(cat_scene, preset="fast", known=np.arange(len(cat_scene.maps)) % 2 == 0)
+    found = tiny_localizer.locate(partly, "a cat")
+    again = pickle.loads(pickle.dumps(found))
+    assert again.error == found.error
+    np.testing.assert_array_equal(again.xyxy, found.xyxy)
+
+
+def test_the_map_behind_the_boxes_is_kept_for_few_answers_only(
+    tiny_localizer: Localizer, cat_scene: Scene, found: Localization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found.spread is not None
+    monkeypatch.setattr(answers, "KEPT_PIXELS", 300 * 451)
+    one, other = tiny_localizer.locate(cat_scene, ["a cat", "a dog"])
+    assert one.spread is other.spread is None
+    np.testing.assert_array_equal(one.saliency, found.saliency)

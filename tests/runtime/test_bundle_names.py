@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from runtime import BundleError, Localizer, home
+from runtime import BundleError, Localizer, bundles
 from runtime.bundles import bundle_home, bundle_name, find_bundle
 
 
@@ -19,10 +19,10 @@ def put(folder: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home; nothing is shipped, and the current folder is elsewhere."""
     monkeypatch.setenv("VLSCORE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(home, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(bundles, "SHIPPED", tmp_path / "shipped")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return tmp_path / "home"
@@ -59,8 +59,8 @@ def test_names_of_builds(backbone: str, tag: str, precision: str, name: str) -> 
     assert bundle_name(backbone, tag, precision) == name
 
 
-def test_by_name_and_by_folder(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = put(shelf / "RN50")
+def test_by_name_and_by_folder(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = put(empty_home / "RN50")
     anywhere = put(tmp_path / "elsewhere" / "mine")
     assert find_bundle("RN50") == built
     assert find_bundle(built) == built
@@ -70,39 +70,39 @@ def test_by_name_and_by_folder(shelf: Path, tmp_path: Path, monkeypatch: pytest.
     assert find_bundle("~/home/RN50") == built
 
 
-def test_the_default_is_the_shipped_model(shelf: Path, tmp_path: Path) -> None:
-    shipped = put(tmp_path / "shipped" / home.DEFAULT_MODEL)
+def test_the_default_is_the_shipped_model(empty_home: Path, tmp_path: Path) -> None:
+    shipped = put(tmp_path / "shipped" / bundles.DEFAULT_MODEL)
     assert find_bundle(None) == shipped
-    built = put(shelf / home.DEFAULT_MODEL)
+    built = put(empty_home / bundles.DEFAULT_MODEL)
     assert find_bundle(None) == built
 
 
-def test_built_bundles_come_before_shipped_ones(shelf: Path, tmp_path: Path) -> None:
+def test_built_bundles_come_before_shipped_ones(empty_home: Path, tmp_path: Path) -> None:
     put(tmp_path / "shipped" / "RN50")
-    built = put(shelf / "RN50")
+    built = put(empty_home / "RN50")
     assert find_bundle("RN50") == built
 
 
-def test_unknown_names_are_answered_with_what_there_is(shelf: Path, tmp_path: Path) -> None:
-    put(shelf / "RN50")
-    put(shelf / "ViT-B-16")
+def test_unknown_names_are_answered_with_what_there_is(empty_home: Path, tmp_path: Path) -> None:
+    put(empty_home / "RN50")
+    put(empty_home / "ViT-B-16")
     put(tmp_path / "shipped" / "demo-rn")
-    (shelf / "not-a-bundle").mkdir()
+    (empty_home / "not-a-bundle").mkdir()
     with pytest.raises(BundleError) as caught:
         find_bundle("RN5O")
     lines = str(caught.value).split("\n")
-    assert lines[0] == f"no bundle named `RN5O` in {shelf}; there are RN50, ViT-B-16, demo-rn"
+    assert lines[0] == f"no bundle named `RN5O` in {empty_home}; there are RN50, ViT-B-16, demo-rn"
     assert lines[1] == "did you mean RN50?"
     assert lines[2].endswith("python -m export.build --backbone RN5O")
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("empty_home")
 def test_an_empty_home_says_how_to_build() -> None:
     with pytest.raises(BundleError, match=r"no bundle named `RN50` in .*home\nbuild it .*--backbone RN50$"):
         find_bundle("RN50")
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("empty_home")
 @pytest.mark.parametrize("kind", ["path", "text"])
 def test_folders_that_are_no_bundles(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "empty"

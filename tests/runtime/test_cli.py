@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from engine.frame import Frame
 from engine.spec import DEFAULT, Spec
 from runtime import __version__
-from runtime.cli import bar, sources, targets
+from runtime.cli import inputs, outputs, progress
 from runtime.cli.app import app
 from runtime.errors import BundleError, DeviceError, PictureError
 from runtime.localization import Localization
@@ -68,7 +68,7 @@ class Fake:
     opened: dict[str, Any] = {}  # noqa: RUF012 - the latest, for the tests to read
     info: dict[str, Any] = INFO
     manifest = SimpleNamespace(maps=SimpleNamespace(count=MAPS))
-    effort = EXACT
+    plan = EXACT
 
     def __init__(self, model: str | None, **options: Any) -> None:
         Fake.opened = {"model": model, **options}
@@ -83,7 +83,8 @@ class Fake:
         progress(MAPS, MAPS)
         vector, frame = np.ones(4, dtype=np.float32), Frame.fit((picture.shape[0], picture.shape[1]), 224, "squash")
         maps, rows = np.ones((MAPS, 7, 7), dtype=np.float32), np.ones((MAPS, 4), dtype=np.float32)
-        return Scene(maps, rows, vector, vector, frame, MAPS, MAPS, "exact", "fp32", "RN50", "f", picture)
+        every = np.ones(MAPS, dtype=bool)
+        return Scene(maps, rows, vector, vector, frame, every, every, MAPS, "exact", "fp32", "RN50", "f", picture)
 
     def locate(self, scene: Scene, queries: Sequence[str]) -> list[Localization]:
         return [answer(scene.picture, query, self.spec, scene.frame) for query in queries]
@@ -142,12 +143,12 @@ def read(text: str) -> Any:
 )
 @pytest.mark.usefixtures("folder")
 def test_pictures_come_first(arguments: list[str], pictures: int) -> None:
-    assert sources.split(arguments, []) == (arguments[:pictures], arguments[pictures:])
+    assert inputs.split(arguments, []) == (arguments[:pictures], arguments[pictures:])
 
 
 @pytest.mark.usefixtures("folder")
 def test_with_explicit_queries_every_argument_is_a_picture() -> None:
-    assert sources.split(["a.png", "weird name"], ["a cat"]) == (["a.png", "weird name"], ["a cat"])
+    assert inputs.split(["a.png", "weird name"], ["a cat"]) == (["a.png", "weird name"], ["a cat"])
     assert run("a.png", "b.png", "-q", "a cat", "--query", "a dog", "--json", "-").stdout.count("a dog") == 2
 
 
@@ -186,41 +187,41 @@ def test_wrong_usage_ends_with_2(arguments: list[str], part: str) -> None:
 def test_folders_and_patterns_stand_for_their_pictures() -> None:
     Path(".hidden.png").touch()
     Path("a.boxes.png").touch()
-    assert sources.expand(["."], recursive=False) == [Path("a.png"), Path("b.png"), Path("broken.jpg")]
-    assert Path("below/c.png") in sources.expand(["."], recursive=True)
-    assert sources.expand(["?.png", "a.png", "b.png"], recursive=False) == [Path("a.png"), Path("b.png")]
-    assert sources.expand(["*"], recursive=False) == [Path(name) for name in ("a.boxes.png", "a.png", "b.png", "broken.jpg")]
-    assert sources.expand(["**/c.png"], recursive=False) == [Path("below/c.png")]
-    assert sources.expand(["missing.png"], recursive=False) == [Path("missing.png")]
+    assert inputs.expand(["."], recursive=False) == [Path("a.png"), Path("b.png"), Path("broken.jpg")]
+    assert Path("below/c.png") in inputs.expand(["."], recursive=True)
+    assert inputs.expand(["?.png", "a.png", "b.png"], recursive=False) == [Path("a.png"), Path("b.png")]
+    assert inputs.expand(["*"], recursive=False) == [Path(name) for name in ("a.boxes.png", "a.png", "b.png", "broken.jpg")]
+    assert inputs.expand(["**/c.png"], recursive=False) == [Path("below/c.png")]
+    assert inputs.expand(["missing.png"], recursive=False) == [Path("missing.png")]
 
 
 def test_a_folder_of_scenes_stands_for_them(tmp_path: Path) -> None:
     (tmp_path / "x.scene.npz").touch()
-    assert sources.expand([str(tmp_path)], recursive=False) == [tmp_path / "x.scene.npz"]
+    assert inputs.expand([str(tmp_path)], recursive=False) == [tmp_path / "x.scene.npz"]
 
 
 def test_a_file_with_brackets_in_its_name_is_no_pattern(tmp_path: Path) -> None:
     path = tmp_path / "cat[1].png"
     path.touch()
-    assert sources.expand([str(path)], recursive=False) == [path]
+    assert inputs.expand([str(path)], recursive=False) == [path]
 
 
 @pytest.mark.parametrize("name", ["*.gif", "empty"])
 def test_what_holds_no_picture_is_named(name: str, folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(PictureError, match=name.strip("*")):
-        sources.expand([name], recursive=False)
+        inputs.expand([name], recursive=False)
     result = run(name, "cat")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
     assert f"`{name}`" in result.stderr
 
 
-# ---- targets
+# ---- outputs
 
 
 def test_inputs_of_one_name_are_drawn_under_several() -> None:
-    stems = targets.unique_stems(map(Path, ("x/cat.jpg", "y/cat.jpg", "cat.scene.npz", "CAT-2.png")))
+    stems = outputs.unique_stems(map(Path, ("x/cat.jpg", "y/cat.jpg", "cat.scene.npz", "CAT-2.png")))
     assert list(stems.values()) == ["cat", "cat-2", "cat-3", "CAT-2-2"]
     assert len({name.lower() for name in stems.values()}) == 4
 
@@ -228,7 +229,7 @@ def test_inputs_of_one_name_are_drawn_under_several() -> None:
 def test_a_link_to_an_input_is_not_overwritten(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder / "a.png")
     with pytest.raises(typer.BadParameter, match="overwritten"):
-        targets.plan([Path("a.png")], Path("link.png"), None, None)
+        outputs.plan([Path("a.png")], Path("link.png"), None, None)
 
 
 @pytest.mark.usefixtures("folder")
@@ -330,9 +331,9 @@ def test_options_open_the_model_that_was_asked_for() -> None:
     options = ["--model", "M", "--device", "openvino", "--precision", "bf16", "--templates", "a {} there", "--threads", "3"]
     assert run("a.png", "cat", *options).exit_code == 0
     del Fake.opened["spec"]
-    effort = {"preset": "exact", "passes": None, "refine": None}
+    spent = {"preset": "exact", "passes": None, "refine": None}
     wanted = {"model": "M", "device": "openvino", "precision": "bf16", "templates": "a {} there", "threads": 3}
-    assert Fake.opened == {**wanted, **effort, "scenes_only": False}
+    assert Fake.opened == {**wanted, **spent, "scenes_only": False}
 
 
 @pytest.mark.usefixtures("folder")
@@ -446,18 +447,18 @@ def test_interrupted_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, result.output.strip()) == (130, "interrupted")
 
 
-# ---- the bar
+# ---- the progress bar
 
 
 def test_the_bar_shows_only_when_work_is_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setattr(bar, "PATIENCE_S", 30)
-    with bar.Bar(shown=True) as short:
+    monkeypatch.setattr(progress, "PATIENCE_S", 30)
+    with progress.Bar(shown=True) as short:
         short(1, 10)
     assert short.timer.finished.is_set()
     short.show()  # a timer that comes too late
     assert capsys.readouterr().err == ""
-    with bar.Bar(shown=True) as long:
+    with progress.Bar(shown=True) as long:
         long.say("looking")
         long.show()
         long(3, 10)
@@ -470,7 +471,7 @@ def test_the_bar_shows_only_when_work_is_long(monkeypatch: pytest.MonkeyPatch, c
 
 def test_a_hidden_bar_starts_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
     before = threading.active_count()
-    with bar.Bar(shown=False) as hidden:
+    with progress.Bar(shown=False) as hidden:
         hidden.say("looking")
         hidden(1, 2)
         assert threading.active_count() == before

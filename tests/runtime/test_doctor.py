@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from engine.manifest import MANIFEST
 from runtime import machine
 from runtime.bundles import DEFAULT_MODEL
-from runtime.cli import shelf
+from runtime.cli import bundle_reports
 from runtime.cli.app import app
 from runtime.devices import DEVICES, Finding
 from tests.runtime.samples import write_files
@@ -25,7 +25,7 @@ NO_CPU = Finding("cpu", False, "ONNX Runtime is not installed", "pip install 'vl
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of bundles, and none shipped."""
     monkeypatch.setenv("VLSCORE_HOME", str(tmp_path))
-    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(bundle_reports, "SHIPPED", tmp_path / "shipped")
     return tmp_path
 
 
@@ -115,7 +115,7 @@ def bundle(home: Path, tiny_bundle: Path) -> Path:
 @pytest.mark.usefixtures("bundle")
 def test_whole_bundles_are_complete_and_verified(home: Path) -> None:
     shutil.copytree(home / "mine", home / ".mine.part")  # one being built
-    (found,) = shelf.bundles(verify=False)
+    (found,) = bundle_reports.bundles(verify=False)
     assert (found.name, found.fault, found.verified, found.trained, found.precision) == ("mine", "", False, False, "fp32")
     assert "mine complete" in words(run().stdout)
     told = words(run("--verify").stdout)
@@ -133,20 +133,20 @@ def test_an_altered_file_is_only_seen_by_verify(bundle: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(data)
-    assert shelf.bundles(verify=False)[0].fault == ""
-    assert "altered" in shelf.bundles(verify=True)[0].fault
+    assert bundle_reports.bundles(verify=False)[0].fault == ""
+    assert "altered" in bundle_reports.bundles(verify=True)[0].fault
     assert "mine broken" in words(run("--verify").stdout)
 
 
 def test_a_cut_file_a_missing_file_and_no_manifest_are_seen_at_once(bundle: Path) -> None:
     path = bundle / "tokenizer.json"
     path.write_bytes(path.read_bytes()[:100])
-    assert "has 100 bytes instead of" in shelf.bundles(verify=False)[0].fault
+    assert "has 100 bytes instead of" in bundle_reports.bundles(verify=False)[0].fault
     path.unlink()
-    assert "`tokenizer.json` is missing" in shelf.bundles(verify=False)[0].fault
-    assert "export.build" in shelf.bundles(verify=False)[0].fault
+    assert "`tokenizer.json` is missing" in bundle_reports.bundles(verify=False)[0].fault
+    assert "export.build" in bundle_reports.bundles(verify=False)[0].fault
     (bundle / MANIFEST).write_text("{}")
-    assert "cannot be used" in shelf.bundles(verify=False)[0].fault
+    assert "cannot be used" in bundle_reports.bundles(verify=False)[0].fault
     assert "mine broken" in words(run().stdout)
 
 
@@ -154,7 +154,7 @@ def test_a_cut_file_a_missing_file_and_no_manifest_are_seen_at_once(bundle: Path
 def test_a_bundle_without_its_image_half_serves_scenes(bundle: Path, verify: bool) -> None:
     for path in (*bundle.glob("image.onnx*"), *bundle.glob("masked.onnx*"), *bundle.glob("instant.onnx*")):
         path.unlink()
-    (found,) = shelf.bundles(verify=verify)
+    (found,) = bundle_reports.bundles(verify=verify)
     assert (found.scenes_only, found.fault) == (True, "")
     assert "saved scenes only" in words(run().stdout)
 

@@ -98,7 +98,7 @@ def test_scenes_of_many_pictures_are_those_encoded_alone(tiny_vit_localizer: Loc
     scenes = list(tiny_vit_localizer.scenes(pictures))
     for picture, scene in zip(pictures, scenes, strict=True):
         alone = tiny_vit_localizer.encode(picture)
-        assert (scene.live, scene.frame, scene.fingerprint) == (alone.live, alone.frame, alone.fingerprint)
+        assert (scene.passes, scene.frame, scene.fingerprint) == (alone.passes, alone.frame, alone.fingerprint)
         np.testing.assert_allclose(scene.embeddings, alone.embeddings, atol=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_saved_scenes_never_load_the_image_half(bundle_copy: Path, cat_scene: Sc
 def test_graphs_are_loaded_when_first_run(tiny_vit_bundle: Path) -> None:
     localizer = Localizer(tiny_vit_bundle, device="cpu")
     sessions: dict[str, Any] = {
-        **{name: localizer.text.readers[place].session for place, name in enumerate(TEXT_GRAPHS)},
+        **{name: localizer.text.graphs[place].session for place, name in enumerate(TEXT_GRAPHS)},
         "image": localizer.encoder.sessions["image"],
         "masked": localizer.encoder.sessions["masked"],
         "saliency": localizer.answerer.session,
@@ -176,7 +176,7 @@ def test_specs_by_name_and_by_value(tiny_bundle: Path) -> None:
     assert Localizer(tiny_bundle, device="cpu", spec="paper").spec == PAPER
     mine = Spec(name="mine", threshold=0.5)
     assert Localizer(tiny_bundle, device="cpu", spec=mine).spec is mine
-    with pytest.raises(ValueError, match="`preset` must be one of"):
+    with pytest.raises(ValueError, match="`spec` must be one of"):
         Localizer(tiny_bundle, device="cpu", spec="papr")
 
 

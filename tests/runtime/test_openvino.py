@@ -192,7 +192,7 @@ def test_only_masked_passes_leave_float32(tiny_bundle: Path, monkeypatch: pytest
     monkeypatch.setattr(OpenVinoBackend, "__init__", pretend)
     localizer = Localizer(tiny_bundle, device="openvino", precision="bf16")
     half = localizer.encoder.sessions
-    texts = [reader.session for reader in localizer.text.readers]
+    texts = [graph.session for graph in localizer.text.graphs]
     sessions: list[Any] = [half["image"], half["masked"], half["instant"], *texts, localizer.answerer.session]
     assert [session.precision for session in sessions] == ["fp32", "bf16", *["fp32"] * 5]
     assert (localizer.precision, localizer.info["precision"], localizer.encoder.precision) == ("bf16", "bf16", "bf16")

@@ -13,7 +13,7 @@ import pytest
 from runtime import Localizer, PresetError, Scene
 from runtime.errors import BundleError
 from runtime.localization import Localization
-from runtime.presets import EXACT, PassPlan, plan
+from runtime.presets import EXACT, PassPlan, plan_passes
 from tests.runtime.samples import noise
 
 PICTURE = noise(60, 90)
@@ -37,8 +37,8 @@ def fast(tiny_bundle: Path, passes: int | str | None = None, refine: int | None 
 def test_fast_runs_what_it_says_and_predicts_the_rest(tiny_bundle: Path, whole: Scene) -> None:
     localizer = fast(tiny_bundle, passes=5, refine=0)
     scene = localizer.encode(PICTURE)
-    dead = len(scene.maps) - scene.live
-    assert (scene.preset, scene.passes, int(scene.known.sum())) == ("fast", 5, 5 + dead)
+    constant = int((~scene.live).sum())
+    assert (scene.preset, scene.passes, int(scene.known.sum())) == ("fast", 5, 5 + constant)
     assert scene.embeddings[scene.known] == pytest.approx(whole.embeddings[scene.known], abs=1e-5)
     found = localizer.locate(scene, QUERY)
     assert (found.preset, found.passes) == ("fast", 5)
@@ -52,7 +52,7 @@ def test_refining_is_kept_in_the_scene_it_gives(tiny_bundle: Path, whole: Scene)
     scene = localizer.encode(PICTURE)
     before = scene.known.copy()
     refined = localizer.refine(scene, QUERY)
-    assert refined.passes == min(scene.live, 11)
+    assert refined.passes == min(int(scene.live.sum()), 11)
     assert np.array_equal(scene.known, before)  # the scene that was given stays as it is
     assert refined.embeddings[refined.known] == pytest.approx(whole.embeddings[refined.known], abs=1e-5)
     assert localizer.locate(scene, QUERY).passes == refined.passes
@@ -61,7 +61,7 @@ def test_refining_is_kept_in_the_scene_it_gives(tiny_bundle: Path, whole: Scene)
 @pytest.mark.parametrize("options", [{"passes": 10_000}, {"passes": 3, "refine": 10_000}])
 def test_with_every_map_run_fast_is_exact(tiny_bundle: Path, exact: Localizer, whole: Scene, options: dict[str, Any]) -> None:
     found, wanted = fast(tiny_bundle, **options)(PICTURE, QUERY), exact.locate(whole, QUERY)
-    assert (found.error, found.passes) == (0.0, whole.live)
+    assert (found.error, found.passes) == (0.0, int(whole.live.sum()))
     assert found.map == pytest.approx(wanted.map, abs=1e-4)
     assert found.kept == wanted.kept
 
@@ -74,7 +74,7 @@ def test_auto_goes_on_until_it_is_sure(tiny_bundle: Path) -> None:
 
 def test_instant_takes_one_pass(tiny_bundle: Path, exact: Localizer, whole: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     localizer = Localizer(tiny_bundle, preset="instant")
-    monkeypatch.setattr(localizer.encoder, "run_arrays", None)  # no masked pass may be run
+    monkeypatch.setattr(localizer.encoder, "start", None)  # no masked pass may be run
     scene = localizer.encode(PICTURE)
     assert (scene.preset, scene.passes) == ("instant", 1)
     assert scene.maps == pytest.approx(whole.maps, abs=1e-4)
@@ -101,7 +101,7 @@ def test_a_scene_without_its_picture_answers_unrefined(tiny_bundle: Path) -> Non
     assert localizer.locate(replace(localizer.encode(PICTURE), picture=None), QUERY).passes == 5
 
 
-def test_stream_packs_anchors_and_refines(tiny_bundle: Path) -> None:
+def test_stream_packs_first_passes_and_refines(tiny_bundle: Path) -> None:
     localizer = fast(tiny_bundle, passes=5, refine=4)
     streamed = [found[0] for found in localizer.stream([PICTURE, PICTURE[:40]], [QUERY])]
     alone = [localizer(PICTURE, QUERY), localizer(PICTURE[:40], QUERY)]
@@ -119,11 +119,11 @@ def test_progress_counts_further_passes(tiny_bundle: Path) -> None:
 
 def test_plans(exact: Localizer) -> None:
     manifest = replace(exact.manifest, maps=replace(exact.manifest.maps, raw=2048, count=2048), batch=32)
-    assert plan(manifest, "exact", None, None) == EXACT
-    assert plan(manifest, "fast", None, None) == PassPlan("fast", 64, 192)
-    assert plan(manifest, "fast", "auto", None) == PassPlan("fast", 64, 192, auto=True)
-    assert plan(manifest, "fast", 100, 0) == PassPlan("fast", 100, 0)
-    assert [effort.per_picture(2048, 1) for effort in (EXACT, PassPlan("fast", 64, 192), PassPlan("instant"))] == [2048, 256, 1]
+    assert plan_passes(manifest, "exact", None, None) == EXACT
+    assert plan_passes(manifest, "fast", None, None) == PassPlan("fast", 64, 192)
+    assert plan_passes(manifest, "fast", "auto", None) == PassPlan("fast", 64, 192, auto=True)
+    assert plan_passes(manifest, "fast", 100, 0) == PassPlan("fast", 100, 0)
+    assert [spent.most_passes(2048, 1) for spent in (EXACT, PassPlan("fast", 64, 192), PassPlan("instant"))] == [2048, 256, 1]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_plans(exact: Localizer) -> None:
         ({"preset": "fast", "passes": True}, "got True"),
     ],
 )
-def test_efforts_that_mean_nothing_are_refused(tiny_bundle: Path, options: dict[str, Any], words: str) -> None:
+def test_numbers_that_mean_nothing_are_refused(tiny_bundle: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(PresetError, match=words.replace("(", r"\(")):
         Localizer(tiny_bundle, **options)
 
@@ -152,7 +152,7 @@ def test_a_transformer_says_why_it_has_no_instant(tiny_vit_bundle: Path) -> None
 def test_an_older_bundle_is_told_to_be_built_again(exact: Localizer) -> None:
     graphs = {name: graph for name, graph in exact.manifest.graphs.items() if name != "instant"}
     with pytest.raises(BundleError, match="build it again"):
-        plan(replace(exact.manifest, graphs=graphs), "instant", None, None)
+        plan_passes(replace(exact.manifest, graphs=graphs), "instant", None, None)
 
 
 def test_scenes_only_never_refines(tiny_bundle: Path) -> None:

@@ -200,10 +200,10 @@ def test_short_texts_are_read_by_less_work_and_to_the_same_numbers(request: pyte
         ["a", "a red bus", "one two three four five six seven eight nine ten, yes"]
     )
     assert ends(tokens).tolist() == [3, 5, 14]
-    expected = np.concatenate([whole.read(row[np.newaxis]) for row in tokens])
+    expected = np.concatenate([whole.embed(row[np.newaxis]) for row in tokens])
     tolerance = 2e-3 if "fp16" in bundle else 1e-6
-    np.testing.assert_allclose(np.concatenate([short.read(row[np.newaxis]) for row in tokens]), expected, atol=tolerance)
-    np.testing.assert_allclose(many.read(tokens), expected, atol=tolerance)
+    np.testing.assert_allclose(np.concatenate([short.embed(row[np.newaxis]) for row in tokens]), expected, atol=tolerance)
+    np.testing.assert_allclose(many.embed(tokens), expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("words", [13, 14, 15, 40])
@@ -219,20 +219,20 @@ def test_a_text_goes_to_the_graph_that_holds_its_end(tiny_localizer: Localizer, 
     shapes=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([8, 16, 32])), max_size=4),
 )
 def test_every_text_is_read_once_by_a_graph_that_holds_it(lengths: list[int], shapes: list[tuple[int, int]]) -> None:
-    readers = [TextGraph(Broken(), *shape) for shape in [*shapes, (1, 77)]]
-    runs = list(assign_to_graphs(np.array(lengths, dtype=np.int64), readers))
+    graphs = [TextGraph(Broken(), *shape) for shape in [*shapes, (1, 77)]]
+    runs = list(assign_to_graphs(np.array(lengths, dtype=np.int64), graphs))
     assert sorted(row for _, rows in runs for row in rows) == list(range(len(lengths)))
     for reader, rows in runs:
         assert 1 <= len(rows) <= reader.texts
-        held = {one.tokens for one in readers if one.tokens >= max(lengths[row] for row in rows)}
+        held = {one.tokens for one in graphs if one.tokens >= max(lengths[row] for row in rows)}
         assert reader.tokens == min(held)
 
 
 def test_runs_are_full_or_small() -> None:
-    readers = [TextGraph(Broken(), 1, 77), TextGraph(Broken(), 1, 16), TextGraph(Broken(), 16, 16)]
+    graphs = [TextGraph(Broken(), 1, 77), TextGraph(Broken(), 1, 16), TextGraph(Broken(), 16, 16)]
 
     def runs(lengths: list[int]) -> list[tuple[int, int, int]]:
-        return [(one.tokens, one.texts, len(rows)) for one, rows in assign_to_graphs(np.array(lengths, dtype=np.int64), readers)]
+        return [(one.tokens, one.texts, len(rows)) for one, rows in assign_to_graphs(np.array(lengths, dtype=np.int64), graphs)]
 
     assert runs([]) == []
     assert runs([5, 5]) == [(16, 1, 1)] * 2
