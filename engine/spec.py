@@ -20,6 +20,9 @@ Order = Literal["raster", "score"]
 Presence = Literal["any", "margin"]
 
 
+LEAST_TEMPERATURE = 1e-6  # below, quotients of scores overflow float32
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """How a picture is placed, how its maps are weighed and how boxes are cut; every field is checked.
@@ -57,8 +60,8 @@ class Spec:
         """Check every field; raises `ValueError` naming the field, its value and what is allowed."""
         check_fields(self)
         _require(bool(self.name.strip()), "name", self.name, "text that is not blank")
-        _require(self.temperature > 0, "temperature", self.temperature, "above 0")
-        _require(self.contrast >= 0, "contrast", self.contrast, "0 or above")
+        _require(LEAST_TEMPERATURE <= self.temperature <= 1e6, "temperature", self.temperature, "from 1e-6 to 1e6")
+        _require(0 <= self.contrast <= 1e6, "contrast", self.contrast, "from 0 to 1e6")
         _require(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0 and below 1")
         _require(0 <= self.min_area < 1, "min_area", self.min_area, "at least 0 and below 1")
 

@@ -13,17 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from engine.operators import OPERATORS, QUANTISED, REDUCTIONS
 from export.onnx_files import OPSET, ExportError
 
-# Written from operator tables, not collected from our graphs: an operator that a new exporter brings must be looked up first.
-PLAIN = (
-    "Add", "ArgMax", "AveragePool", "Cast", "Clip", "Concat", "Conv", "Div", "Expand", "Gather", "GatherND", "Gelu", "Gemm",
-    "Greater", "LayerNormalization", "MatMul", "Mul", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub",
-    "Transpose", "Unsqueeze", "Where",
-)  # fmt: skip
-REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
-QUANTISED = ("QuantizeLinear", "DequantizeLinear")
-ALLOWED = frozenset((*PLAIN, *REDUCTIONS, *QUANTISED))
 ALIKE = ("Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Conv", "Concat", "Greater")  # all inputs of one type
 Types = dict[str, int]
 
@@ -44,7 +36,7 @@ def violations(model: onnx.ModelProto) -> Iterator[str]:
         yield f"functions must be inlined, found {len(model.functions)}"
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.domain or node.op_type not in ALLOWED:
+        if node.domain or node.op_type not in OPERATORS:
             yield f"{told(node)}: no operator that was looked up for every backend"
         elif node.op_type in REDUCTIONS and len(node.input) > 1 and node.input[1] not in constants:
             yield f"{told(node)}: its axes must be constant"

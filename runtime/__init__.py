@@ -9,8 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.spec import Spec
-    from runtime.errors import BundleError, DeviceError, PictureError, PresetError, QueryError, SceneError, VlscoreError
+    from engine.spec import DEFAULT, PAPER, Spec
+    from runtime.errors import (
+        ArgumentError,
+        BundleError,
+        DeviceError,
+        PictureError,
+        PresetError,
+        QueryError,
+        SceneError,
+        VlscoreError,
+    )
     from runtime.localization import Localization
     from runtime.localizer import Localizer
     from runtime.query import Query
@@ -23,8 +32,11 @@ WHERE = {
     "Localization": "runtime.localization",
     "Scene": "runtime.scene",
     "Query": "runtime.query",
+    "DEFAULT": "engine.spec",
+    "PAPER": "engine.spec",
     "Spec": "engine.spec",
     "VlscoreError": "runtime.errors",
+    "ArgumentError": "runtime.errors",
     "BundleError": "runtime.errors",
     "DeviceError": "runtime.errors",
     "PresetError": "runtime.errors",
@@ -34,6 +46,9 @@ WHERE = {
 }
 
 __all__ = [
+    "DEFAULT",
+    "PAPER",
+    "ArgumentError",
     "BundleError",
     "DeviceError",
     "Localization",

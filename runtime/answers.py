@@ -16,7 +16,7 @@ from engine.prediction import estimate, expected_error
 from engine.saliency import SaliencyOptions, normalise, to_picture
 from engine.spec import Spec
 from runtime.backends.session import Session
-from runtime.errors import SceneError
+from runtime.errors import BundleError, SceneError
 from runtime.localization import Localization
 from runtime.query import Query
 from runtime.scene import Floats, Scene
@@ -54,6 +54,8 @@ class Answerer:
             padded = np.zeros((self.rows, texts.shape[1]), dtype=np.float32)
             padded[: len(part)] = part
             outputs = session.run({"texts": padded})
+            if not all(np.isfinite(values).all() for values in outputs.values()):  # NaN compares as "not there"
+                raise BundleError("the model's scores hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
             yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
 
     def localization(
@@ -119,8 +121,8 @@ class Answerer:
         """How far the map in [0, 1] may be from the exact one, on average over its cells; None where nothing can tell."""
         if scene.known.all():
             return 0.0
-        if scene.preset != "fast":
-            return None
+        if scene.preset != "fast" or int((scene.known & scene.live).sum()) < 2:
+            return None  # one map alone tells nothing about how wrong the others' predictions are
         told = estimate(scene.kernel, scene.known & scene.live, scene.embeddings)
         doubt = told.errors(text[np.newaxis])[0] * ~scene.known
         scores = np.asarray((scene.embeddings - scene.base) @ text, dtype=np.float32)

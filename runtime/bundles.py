@@ -6,12 +6,13 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.manifest import MANIFEST, Manifest, ManifestError
+from engine.manifest import MANIFEST, TEXT_HALF, FileInfo, Manifest, ManifestError
+from engine.signatures import signature_faults
 from runtime.errors import BundleError
+from runtime.graph_files import MOST_BYTES, GraphFileError, faults_of, read_graph
 
 DEFAULT_MODEL = "demo-rn"
 SHIPPED = Path(__file__).parent / "models"
@@ -36,11 +37,18 @@ def bundle_name(backbone: str, tag: str, precision: str) -> str:
 
 def find_bundle(model: str | os.PathLike[str] | None, home: Path | None = None) -> Path:
     """Find a bundle by folder or by name, first among the built ones, then among those shipped with the package."""
-    asked = os.fspath(model) if model is not None else DEFAULT_MODEL
-    homes = [home or bundle_home(), SHIPPED]
-    for folder in (Path(asked).expanduser(), *(each / asked for each in homes)):
-        if (folder / MANIFEST).is_file():
-            return folder
+    if model is not None and not isinstance(model, str | os.PathLike):
+        raise BundleError(f"`model` must be a bundle's name or folder, found {model!r:.80} ({type(model).__name__})")
+    asked = DEFAULT_MODEL if model is None else str(os.fspath(model))
+    if not asked.strip():
+        raise BundleError("`model` is empty; give a bundle's name or folder, or leave it out for the shipped model")
+    try:
+        homes = [home or bundle_home(), SHIPPED]
+        for folder in (Path(asked).expanduser(), *(each / asked for each in homes)):
+            if (folder / MANIFEST).is_file():
+                return folder
+    except (OSError, RuntimeError) as error:  # a name too long, a user that does not exist
+        raise BundleError(f"`{asked:.200}` cannot be looked for: {error}") from error
     if isinstance(model, os.PathLike) or Path(asked).is_dir() or os.sep in asked:
         raise BundleError(
             f"`{asked}` is not a bundle: it has no {MANIFEST}. Build one with "
@@ -60,49 +68,108 @@ def unknown(asked: str, homes: list[Path]) -> str:
     return "\n".join(lines)
 
 
+Stamp = tuple[int, int, int]  # of a file: its number on the disk, its size, and when it was last written to
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its manifest and the folder that its files are in."""
+    """A verified bundle: its manifest, the hash of that, the folder, and which of its files were checked."""
 
     folder: Path
     manifest: Manifest
+    sha256: str  # of the manifest, which holds the hash of every other file: pinning it pins the whole bundle
+    stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)
 
     def graph(self, name: str) -> Path:
         """The file of a graph."""
         return self.folder / self.manifest.graphs[name].file
 
     def file(self, name: str) -> Path:
-        """Any other file of the bundle."""
+        """Any other file of the bundle that was checked when it was opened."""
+        if name not in self.stamps:
+            raise BundleError(
+                f"bundle `{self.folder}`: its manifest does not list `{name}`; {repair(self.manifest, self.folder)}"
+            )
         return self.folder / name
 
+    def check_unchanged(self) -> None:
+        """Refuse to go on when a file is no longer the one whose hash was checked: graphs are loaded when first needed."""
+        for name, stamp in self.stamps.items():
+            if stamp_of(self.folder / name) != stamp:
+                raise BundleError(
+                    f"bundle `{self.folder}`: `{name}` was built anew or altered while the bundle was open; open a new Localizer"
+                )
 
-def open_bundle(folder: Path, *, scenes_only: bool = False) -> Bundle:
-    """Open a bundle; with `scenes_only` the image half may be missing, since saved scenes do not need it."""
-    manifest = read_manifest(folder)
-    names: Iterable[str] = manifest.text_files if scenes_only else manifest.files
-    for name in names:
-        check_file(folder, name, manifest)
-    return Bundle(folder, manifest)
+
+def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None = None) -> Bundle:
+    """Open a bundle: every file that will be used has the size and hash of the manifest, and every graph is a known kind.
+
+    With `scenes_only` the image half may be missing, since saved scenes do not need it. `sha256` pins the manifest itself.
+    """
+    data = read_manifest_bytes(folder)
+    manifest, digest = parse_manifest(data, folder), hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256.lower():
+        raise BundleError(
+            f"bundle `{folder}` has the hash {digest}, but {sha256} was asked for; `python -m runtime doctor` shows it"
+        )
+    for fault in signature_faults(manifest):
+        raise BundleError(f"bundle `{folder}` contradicts itself: {fault}; {repair(manifest, folder)}")
+    graphs = {graph.file: name for name, graph in manifest.graphs.items() if not scenes_only or name in TEXT_HALF}
+    stamps = {name: check_file(folder, name, manifest) for name in (manifest.text_files if scenes_only else manifest.files)}
+    for file, name in graphs.items():
+        check_graph(folder, file, name, manifest)
+    bundle = Bundle(folder, manifest, digest, stamps)
+    bundle.check_unchanged()  # graphs were read once more after their hashes
+    return bundle
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate a bundle's `manifest.json`."""
+    return parse_manifest(read_manifest_bytes(folder), folder)
+
+
+def read_manifest_bytes(folder: Path) -> bytes:
+    """The content of a bundle's `manifest.json`."""
     path = folder / MANIFEST
     try:
-        return Manifest.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise BundleError(f"bundle `{folder}` has no {MANIFEST}; build it again") from None
-    except (ManifestError, ValueError, OSError) as error:
-        raise BundleError(f"bundle `{folder}`: {MANIFEST} cannot be used: {error}\n{repair('NAME', folder)}") from None
+        if not path.is_file():
+            raise BundleError(f"bundle `{folder}` has no {MANIFEST}; build it again")
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(f"bundle `{folder}`: {MANIFEST} is {path.stat().st_size} bytes long, which no manifest is")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle `{folder}`: {MANIFEST} cannot be read: {error}") from error
 
 
-def check_file(folder: Path, name: str, manifest: Manifest) -> None:
+def parse_manifest(data: bytes, folder: Path) -> Manifest:
+    """Validate the content of a `manifest.json`."""
+    try:
+        return Manifest.from_dict(json.loads(data.decode("utf-8")))
+    except (ManifestError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"bundle `{folder}`: {MANIFEST} cannot be used: {error}\nbuild it again: "
+            f"`python -m export.build --backbone NAME --force --out {folder}`"
+        ) from None
+
+
+def check_file(folder: Path, name: str, manifest: Manifest) -> Stamp:
     """Compare one file with the size and the hash that the manifest has for it."""
     path, known = folder / name, manifest.files[name]
-    cure = repair(manifest.backbone, folder)
-    if not path.is_file():
-        raise BundleError(f"bundle `{folder}` lacks `{name}`; {cure}")
-    size = path.stat().st_size
+    try:
+        before = stamp_of(path)
+        if before is None:
+            raise BundleError(f"bundle `{folder}` lacks `{name}`; {repair(manifest, folder)}")
+        refuse_other_content(path, before[1], known, name, manifest, folder)
+        if stamp_of(path) != before:
+            raise BundleError(f"bundle `{folder}`: `{name}` was altered while it was read; open it again")
+    except OSError as error:
+        raise BundleError(f"bundle `{folder}`: `{name}` cannot be read: {error}") from error
+    return before
+
+
+def refuse_other_content(path: Path, size: int, known: FileInfo, name: str, manifest: Manifest, folder: Path) -> None:
+    """Refuse a file of another size or hash than the manifest has for it."""
+    cure = repair(manifest, folder)
     if size != known.bytes:
         raise BundleError(f"bundle `{folder}`: `{name}` has {size} bytes instead of {known.bytes} (truncated?); {cure}")
     with path.open("rb") as file:
@@ -111,6 +178,27 @@ def check_file(folder: Path, name: str, manifest: Manifest) -> None:
         raise BundleError(f"bundle `{folder}`: `{name}` was altered after it was built (its hash differs); {cure}")
 
 
-def repair(backbone: str, folder: Path) -> str:
+def check_graph(folder: Path, file: str, name: str, manifest: Manifest) -> None:
+    """Refuse a graph that holds anything but what bundles are made of."""
+    if manifest.files[file].bytes > MOST_BYTES:
+        raise BundleError(f"bundle `{folder}`: the graph `{file}` is {manifest.files[file].bytes} bytes long, which no graph is")
+    try:
+        faults = list(faults_of(read_graph((folder / file).read_bytes()), name, manifest))
+    except (GraphFileError, OSError) as error:
+        faults = [str(error)]
+    if faults:
+        raise BundleError(f"bundle `{folder}`: the graph `{file}` cannot be used: {faults[0]}; {repair(manifest, folder)}")
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when a file is replaced or written to; None when it is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if path.is_file() else None
+
+
+def repair(manifest: Manifest, folder: Path) -> str:
     """The command that makes a bundle anew."""
-    return f"build it again: `python -m export.build --backbone {backbone} --force --out {folder}`"
+    return f"build it again: `python -m export.build --backbone {manifest.backbone} --force --out {folder}`"

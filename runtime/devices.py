@@ -70,6 +70,7 @@ OPENERS: dict[str, Callable[[Wish], Backend]] = {
 }
 ON_REQUEST = ("tensorrt",)  # never chosen by `auto`: it builds engines first, which takes minutes
 CARDS = ("cuda", "tensorrt")  # may be followed by a card's number: `cuda:1`
+MOST_THREADS = 1024
 AS_SAID = "as said"  # the message itself ends with what to do
 DEVICES: tuple[str, ...] = ("auto", *OPENERS)
 
@@ -85,12 +86,14 @@ def open_backend(device: str, threads: int | None = None, options: Mapping[str, 
 
 def parse(device: str) -> tuple[str, int]:
     """A device's name, and which card of its kind."""
+    if not isinstance(device, str):
+        raise DeviceError(f"`device` must be one of {', '.join(DEVICES)}, found {device!r:.80} ({type(device).__name__})")
     name, colon, number = device.partition(":")
     if name in DEVICES and not colon:
         return name, 0
-    if name in CARDS and number.isdecimal():
+    if name in CARDS and number.isdecimal() and len(number) < 4:
         return name, int(number)
-    raise DeviceError(f"device `{device}` is unknown; choose from {', '.join(DEVICES)}; a card may have a number: `cuda:1`")
+    raise DeviceError(f"device `{device:.80}` is unknown; choose from {', '.join(DEVICES)}; a card may have a number: `cuda:1`")
 
 
 def automatic() -> list[str]:
@@ -137,10 +140,14 @@ def open_first(order: list[str], wish: Wish, check: Callable[[Backend], object] 
 
 def count_threads(threads: int | None) -> int:
     """The threads to use: as asked, else as many as this process may use."""
-    count = default_threads() if threads is None else threads
-    if count < 1:
-        raise DeviceError(f"`threads` must be at least 1, got {threads}; leave it out to use {default_threads()}")
-    return count
+    if threads is None:
+        return default_threads()
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise DeviceError(
+            f"`threads` must be a whole number from 1 to {MOST_THREADS}, got {threads!r:.80}; leave it out to use "
+            f"{default_threads()}"
+        )
+    return threads
 
 
 def findings() -> list[Finding]:

@@ -53,6 +53,49 @@ class PendingBatch:
     outputs: Pending
 
 
+class PictureQueue:
+    """Pictures in line: those begun, in order, and those still to come."""
+
+    def __init__(
+        self, pictures: Iterable[Pixels], begin: Callable[[Pixels], PictureJob], on_failure: Callable[[Exception], None] | None
+    ) -> None:
+        self.source, self.begin, self.on_failure = iter(pictures), begin, on_failure
+        self.jobs: deque[PictureJob] = deque()
+        self.begun = 0
+        self.more = True
+        self.failure: Exception | None = None
+
+    def fill(self, batch: int) -> None:
+        """Begin pictures until a whole batch waits, the first picture is complete, or there are no more."""
+        while self.more and self.waiting < batch and not self.first_is_complete:
+            try:
+                self.jobs.append(self.begin(next(self.source)))
+                self.begun += 1
+            except StopIteration:
+                self.more = False
+            except Exception as error:  # whatever reading or placing a picture raises: raised again, in its turn
+                self.begun += 1
+                if self.on_failure is None:
+                    self.more, self.failure = False, error
+                else:
+                    self.on_failure(error)
+
+    @property
+    def first_is_complete(self) -> bool:
+        """Whether the passes of the first picture are all back."""
+        return bool(self.jobs) and not self.jobs[0].missing
+
+    @property
+    def waiting(self) -> int:
+        """Passes that could run now."""
+        return sum(len(job.waiting) for job in self.jobs)
+
+    @property
+    def missing(self) -> int:
+        """Passes of pictures already begun that are not back yet."""
+        return sum(job.missing for job in self.jobs)
+
+
 class SceneEncoder:
     """Runs the image half of a bundle. Holds no picture; safe to share between threads."""
 
@@ -74,43 +117,40 @@ class SceneEncoder:
         self.lock = threading.Lock()
         self.base: Floats | None = None
 
-    def encode(self, pictures: Iterable[Pixels], progress: Progress | None = None, expected: int = 0) -> Iterator[Scene]:
+    def encode(
+        self,
+        pictures: Iterable[Pixels],
+        progress: Progress | None = None,
+        expected: int = 0,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> Iterator[Scene]:
         """Turn pictures into scenes, in order; `expected` pictures (0: unknown) give the progress its total.
 
-        When the pictures themselves fail, those begun are finished and given first, and the failure raised after them.
+        When a picture fails, those begun are finished and given first, and the failure raised after them; or it is left out
+        and `on_failure` is told.
         """
-        source, more, failure = iter(pictures), True, None
-        jobs: deque[PictureJob] = deque()
+        queue = PictureQueue(pictures, self.begin, on_failure)
         under_way: deque[PendingBatch] = deque()
-        begun = done = total = 0
+        done = total = 0
         while True:
-            # Begin pictures until a whole batch waits, the first picture is complete, or there are no more.
-            while more and waiting_in(jobs) < self.manifest.batch and not (jobs and not jobs[0].missing):
-                try:
-                    jobs.append(self.begin(next(source)))
-                    begun += 1
-                except StopIteration:
-                    more = False
-                except Exception as error:  # whatever reading or placing a picture raises: raised again, in its turn
-                    more, failure = False, error
-            if jobs and not jobs[0].missing:
-                yield self.finish(jobs.popleft())
+            queue.fill(self.manifest.batch)
+            if queue.first_is_complete:
+                yield self.finish(queue.jobs.popleft())
                 continue
-            if waiting_in(jobs):
-                under_way.append(self.start_batch(jobs))
+            if queue.waiting:
+                under_way.append(self.start_batch(queue.jobs))
             elif not under_way:
                 break
             # On a card one batch stays under way while the next picture is read, placed and packed.
-            if len(under_way) > self.overlap or not waiting_in(jobs):
+            if len(under_way) > self.overlap or not queue.waiting:
                 done += self.collect(under_way.popleft())
                 if progress is not None:
-                    still = sum(job.missing for job in jobs) + self.most_passes * max(0, expected - begun)
-                    total = done + still
+                    total = done + queue.missing + self.most_passes * max(0, expected - queue.begun)
                     progress(done, total)
         if progress is not None and done < total:  # the last pictures had fewer live maps than they were counted at
             progress(done, done)
-        if failure is not None:
-            raise failure
+        if queue.failure is not None:
+            raise queue.failure
 
     def encode_maps(self, picture: Pixels, which: Sequence[int]) -> Scene:
         """Run only these maps of a picture, for checks that need no whole one: `known` says so, and the others score 0."""
@@ -270,11 +310,6 @@ class SceneEncoder:
         for name, values in outputs.items():
             check_finite(values, name)
         return outputs
-
-
-def waiting_in(jobs: Iterable[PictureJob]) -> int:
-    """Passes that could run now."""
-    return sum(len(job.waiting) for job in jobs)
 
 
 def check_finite(values: Floats, what: str) -> None:

@@ -18,7 +18,11 @@ class QueryError(VlscoreError, ValueError):
     """A query is empty, too long, or not made of words."""
 
 
-class PresetError(VlscoreError, ValueError):
+class ArgumentError(VlscoreError, ValueError):
+    """An argument is of a kind or value that means nothing here."""
+
+
+class PresetError(ArgumentError):
     """A preset is unknown, or its passes are not a number that it can spend."""
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, overload
 
+from engine.frame import Frame
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
-from engine.spec import Spec, named_spec
+from engine.spec import SPECS, Spec
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, find_bundle, open_bundle
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
-from runtime.errors import BundleError, SceneError
+from runtime.errors import ArgumentError, BundleError, PictureError, SceneError
 from runtime.localization import Localization
-from runtime.pictures import Picture, read_picture
+from runtime.pictures import Picture, Pixels, read_picture
 from runtime.precision import check_base, choose_precision
 from runtime.presets import plan_passes
-from runtime.query import Asked, Query, Several, as_queries
+from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
 from runtime.scene import Scene
 from runtime.text import TextEncoder
+
+OnSkip = Callable[[Picture, Exception], None]
 
 
 class Localizer:
@@ -53,11 +57,12 @@ class Localizer:
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
         scenes_only: bool = False,
+        sha256: str | None = None,
         backend: Backend | None = None,
     ) -> None:
         started = time.perf_counter()
-        self.spec = named_spec(spec) if isinstance(spec, str) else spec
-        self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only)
+        self.spec = as_spec(spec)
+        self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only, sha256=sha256)
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:
@@ -98,6 +103,7 @@ class Localizer:
             "weights": manifest.weights.tag,
             "trained": manifest.weights.trained,
             "bundle": str(self.bundle.folder),
+            "sha256": self.bundle.sha256,
             "device": self.device,
             "backend": self.backend.detail,
             "chosen": self.chosen,
@@ -117,7 +123,8 @@ class Localizer:
 
     def session(self, graph: str, precision: str = "") -> Session:
         """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
-        return LazySession(self.backend, self.bundle.graph(graph), precision if precision in ("bf16", "tf32") else "fp32")
+        chosen = precision if precision in ("bf16", "tf32") else "fp32"
+        return LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
 
     def masked_session(self) -> Session:
         """The masked graph, with the fallbacks that the bundle has for it."""
@@ -138,7 +145,7 @@ class Localizer:
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
-        self.check_scene(scene)
+        scene = self.checked(scene)
         self.check_image_half()
         return self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
 
@@ -153,9 +160,8 @@ class Localizer:
 
         With `fast` this takes further passes; see `refine` for keeping what they tell.
         """
-        self.check_scene(scene)
-        found = self.answer(scene, as_queries(query, self.templates), progress)
-        return found[0] if isinstance(query, (str, Query)) else found
+        found = self.answer(self.checked(scene), as_queries(query, self.templates), progress)
+        return found[0] if is_one(query) else found
 
     @overload
     def __call__(self, picture: Picture, query: Asked, *, progress: Progress | None = None) -> Localization: ...
@@ -167,20 +173,61 @@ class Localizer:
         """Encode a picture and ask it: `localizer("street.jpg", "a red bus")`."""
         queries = as_queries(query, self.templates)  # a bad query is refused before the passes, not after them
         found = self.answer(self.encode(picture, progress=progress), queries, progress)
-        return found[0] if isinstance(query, (str, Query)) else found
+        return found[0] if is_one(query) else found
 
-    def scenes(self, pictures: Iterable[Picture], *, progress: Progress | None = None) -> Iterator[Scene]:
-        """Encode many pictures, in order, their passes packed into full batches."""
+    def scenes(
+        self, pictures: Iterable[Picture], *, progress: Progress | None = None, on_skip: OnSkip | None = None
+    ) -> Iterator[Scene]:
+        """Encode many pictures, in order, their passes packed into full batches.
+
+        A picture that fails ends this, after those before it; with `on_skip(picture, error)` it is left out instead.
+        """
         self.check_image_half()
+        refuse_one_picture(pictures)
         expected = len(pictures) if isinstance(pictures, Sized) else 0
-        return self.encoder.encode((read_picture(picture) for picture in pictures), progress, expected)
+        current: Picture = ""
 
+        def readable() -> Iterator[Pixels]:
+            nonlocal current
+            for current in pictures:
+                try:
+                    pixels = read_picture(current)
+                except Exception as error:  # of any kind: one picture must not end the work on all others
+                    if on_skip is None:
+                        raise
+                    on_skip(current, error)
+                else:
+                    yield pixels
+
+        def skip(error: Exception) -> None:
+            if on_skip is not None:
+                on_skip(current, error)
+
+        return self.encoder.encode(readable(), progress, expected, None if on_skip is None else skip)
+
+    @overload
     def stream(
-        self, pictures: Iterable[Picture], query: Asked | Several, *, progress: Progress | None = None
-    ) -> Iterator[list[Localization]]:
-        """Ask the same of many pictures, in order, their passes packed into full batches; one list per picture."""
+        self, pictures: Iterable[Picture], query: Asked, *, progress: Progress | None = None, on_skip: OnSkip | None = None
+    ) -> Iterator[Localization]: ...
+    @overload
+    def stream(
+        self, pictures: Iterable[Picture], query: Several, *, progress: Progress | None = None, on_skip: OnSkip | None = None
+    ) -> Iterator[list[Localization]]: ...
+    def stream(
+        self,
+        pictures: Iterable[Picture],
+        query: Asked | Several,
+        *,
+        progress: Progress | None = None,
+        on_skip: OnSkip | None = None,
+    ) -> Iterator[Localization] | Iterator[list[Localization]]:
+        """Ask the same of many pictures, in order, their passes packed into full batches.
+
+        One query gives one answer per picture, several give a list per picture. For `on_skip` see `scenes`.
+        """
         queries = as_queries(query, self.templates)
-        return (self.answer(scene, queries) for scene in self.scenes(pictures, progress=progress))
+        answers = (self.answer(scene, queries) for scene in self.scenes(pictures, progress=progress, on_skip=on_skip))
+        return (found[0] for found in answers) if is_one(query) else answers
 
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
@@ -194,13 +241,46 @@ class Localizer:
         if self.scenes_only:
             raise BundleError("this Localizer was opened with `scenes_only=True` and cannot encode pictures; open it without")
 
-    def check_scene(self, scene: Scene) -> None:
-        """Refuse a scene that another model made: its embeddings mean something else."""
-        if scene.fingerprint != self.fingerprint:
+    def checked(self, scene: Scene) -> Scene:
+        """Refuse a scene that another model made, or that shows the model something else than this spec would."""
+        if not isinstance(scene, Scene):
+            raise SceneError(
+                f"`scene` is a {type(scene).__name__}; encode the picture first: `scene = localizer.encode(picture)`, or ask it "
+                "at once: `localizer(picture, query)`"
+            )
+        maps, dim = self.manifest.maps, self.manifest.dim
+        shapes = (scene.maps.shape, scene.embeddings.shape)
+        if scene.fingerprint != self.fingerprint or shapes != ((maps.count, maps.height, maps.width), (maps.count, dim)):
             raise SceneError(
                 f"this scene was made by another model ({scene.backbone}) or another build of it than the one open "
                 f"({self.manifest.backbone}, {self.manifest.precision}); open that one, or encode the picture again"
             )
+        frame = scene.frame
+        wanted = Frame.fit(frame.picture_hw, self.manifest.image.side, self.spec.geometry)
+        if (frame.side, frame.resized_hw, frame.offset_yx) != (wanted.side, wanted.resized_hw, wanted.offset_yx):
+            raise SceneError(
+                f"this scene was encoded with the geometry `{frame.geometry}`, and this Localizer's spec wants "
+                f"`{self.spec.geometry}`; ask it with `spec=DEFAULT.replace(geometry={frame.geometry!r})`, or encode it again"
+            )
+        return scene if frame.geometry == wanted.geometry else replace(scene, frame=wanted)
+
+
+def refuse_one_picture(pictures: object) -> None:
+    """Many pictures were meant to be given; of a path, its letters would be taken for pictures."""
+    if isinstance(pictures, (str, bytes, os.PathLike)) or hasattr(pictures, "shape") or not isinstance(pictures, Iterable):
+        raise PictureError(
+            f"`pictures` is a {type(pictures).__name__}; give several, such as a list of paths, or ask one: "
+            "`localizer(picture, query)`"
+        )
+
+
+def as_spec(spec: str | Spec) -> Spec:
+    """A spec by name or by value."""
+    if isinstance(spec, Spec):
+        return spec
+    if not isinstance(spec, str) or spec not in SPECS:
+        raise ArgumentError(f"`spec` must be one of {', '.join(SPECS)}, or a Spec; found {spec!r:.80}")
+    return SPECS[spec]
 
 
 def check_masks(bundle: Bundle, spec: Spec) -> None:

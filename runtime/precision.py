@@ -13,6 +13,8 @@ BAKED = ("fp16", "int8", "int8-symmetric")  # what a bundle can be built in besi
 def check_built(asked: str | None, built: str) -> None:
     """Refuse a precision that a bundle, built in another one, can run in on no device."""
     known = (*PRECISIONS, *BAKED)
+    if asked is not None and not isinstance(asked, str):
+        raise DeviceError(f"`precision` must be one of {', '.join(known)}, found {asked!r:.80} ({type(asked).__name__})")
     if asked is None or asked == built or (asked in PRECISIONS and built == "fp32"):
         return
     if asked not in known:

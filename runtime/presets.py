@@ -12,6 +12,7 @@ Preset = Literal["exact", "fast", "instant"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 
 FIRST_SHARE = 32  # `fast` first runs one map in so many
+MOST = 1_000_000
 WHOLE_SHARE = 8  # and, with those that a query asks for, one in so many
 
 
@@ -42,8 +43,8 @@ EXACT = PassPlan()
 
 def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refine: int | None) -> PassPlan:
     """Settle the numbers that were left open; raises PresetError for a combination that means nothing."""
-    if preset not in PRESETS:
-        raise PresetError(f"preset `{preset}` is unknown; choose from {', '.join(PRESETS)}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise PresetError(f"preset `{preset!s:.80}` is unknown; choose from {', '.join(PRESETS)}")
     if preset != "fast" and (passes is not None or refine is not None):
         raise PresetError(
             f'`passes` and `refine` belong to `preset="fast"`, not to `{preset}`; leave them out, or ask for `fast`'
@@ -54,8 +55,8 @@ def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refin
         check_instant(manifest)
         return PassPlan("instant")
     count, batch = manifest.maps.count, manifest.batch
-    auto = passes == "auto"
-    first = max(batch, count // FIRST_SHARE // batch * batch) if passes is None or auto else whole("passes", passes, 1)
+    auto = isinstance(passes, str) and passes == "auto"
+    first = max(batch, count // FIRST_SHARE // batch * batch) if passes is None or auto else whole("passes", passes, 2)
     if refine is not None:
         return PassPlan("fast", first, whole("refine", refine, 0), auto)
     return PassPlan("fast", first, max(batch, count // WHOLE_SHARE - first), auto)
@@ -63,9 +64,9 @@ def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refin
 
 def whole(name: str, value: int | str, least: int) -> int:
     """Check a count."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
         also = ' or "auto"' if name == "passes" else ""
-        raise PresetError(f"`{name}` must be a whole number of at least {least}{also}, got {value!r}")
+        raise PresetError(f"`{name}` must be a whole number from {least} to {MOST}{also}, got {value!r:.80}")
     return value
 
 

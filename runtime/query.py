@@ -11,22 +11,21 @@ PLACEHOLDER = "{}"
 PLAIN = (PLACEHOLDER,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Query:
     """Words for one thing (synonyms are averaged), each put into each template; `{}` is where the words go."""
 
     words: tuple[str, ...]
-    templates: tuple[str, ...] = PLAIN
+    templates: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        if isinstance(self.words, str):
-            object.__setattr__(self, "words", (self.words,))
-        if isinstance(self.templates, str):
-            object.__setattr__(self, "templates", (self.templates,))
+    def __init__(self, words: str | Iterable[str], templates: str | Iterable[str] = PLAIN) -> None:
+        """Take one text or several of each."""
+        object.__setattr__(self, "words", listed("words", words))
+        object.__setattr__(self, "templates", listed("templates", templates))
         if not self.words or any(not isinstance(word, str) or not word.strip() for word in self.words):
             raise QueryError(f"the query {self.words!r} is empty; give the words to look for, such as `a red bus`")
         for template in self.templates:
-            if PLACEHOLDER not in template:
+            if not isinstance(template, str) or PLACEHOLDER not in template:
                 raise QueryError(f"template {template!r} has no `{PLACEHOLDER}`, the place where the words go")
         if not self.templates:
             raise QueryError(f"the query {self.words!r} has no template; `{PLACEHOLDER}` alone takes the words as they are")
@@ -41,8 +40,22 @@ class Query:
         return [template.replace(PLACEHOLDER, word) for word in self.words for template in self.templates]
 
 
+def listed(name: str, texts: object) -> tuple[str, ...]:
+    """One text or several, as a tuple."""
+    if isinstance(texts, str):
+        return (texts,)
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
+        raise QueryError(f"`{name}` of a query must be a text or several, found {texts!r:.80} ({type(texts).__name__})")
+    return tuple(texts)
+
+
 Asked = str | Query
 Several = list[str] | list[Query] | list[Asked] | tuple[Asked, ...]  # not any sequence: a text is one, of letters
+
+
+def is_one(asked: Asked | Several) -> bool:
+    """Whether one query is asked, whose answer is one, too."""
+    return isinstance(asked, (str, Query))
 
 
 def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:

@@ -60,16 +60,26 @@ class TextEncoder:
         try:
             self.tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer.json")))
             sets = json.loads(bundle.file("templates.json").read_text(encoding="utf-8"))
+            self.templates = {str(name): Query(("a thing",), tuple(lines)).templates for name, lines in sets.items()}
+            length = len(self.tokenizer.encode("a thing").ids)
+        except BundleError:
+            raise
         except Exception as error:  # tokenizers raises plain Exception
             raise BundleError(f"bundle `{bundle.folder}`: its tokenizer or templates cannot be read: {error}") from error
-        self.templates = {name: tuple(lines) for name, lines in sets.items()}
+        if length != self.context:
+            raise BundleError(f"bundle `{bundle.folder}`: its tokenizer gives {length} tokens, its graphs read {self.context}")
         self.cache: OrderedDict[str, Vectors] = OrderedDict()
         self.lock = threading.Lock()
 
     def named_templates(self, name: str | Sequence[str]) -> tuple[str, ...]:
         """Find a set of templates by name; a text with `{}` in it, or several, are taken as they are."""
         if not isinstance(name, str):
-            return tuple(name)
+            try:
+                return Query(("a thing",), tuple(name)).templates
+            except TypeError:
+                raise QueryError(
+                    f"`templates` must be a name, a sentence with `{PLACEHOLDER}`, or several; found {name!r:.80}"
+                ) from None
         if PLACEHOLDER in name:
             return (name,)
         if name not in self.templates:
@@ -81,6 +91,12 @@ class TextEncoder:
 
     def embed(self, queries: Sequence[Query]) -> Vectors:
         """Embed queries `(Q, D)`: each prompt to unit length, their mean over synonyms and templates, unit again."""
+        for query in queries:
+            for word in query.words:
+                if not clean(word):
+                    raise QueryError(
+                        f"the query {word!r:.80} has nothing left once it is cleaned as CLIP cleans texts; give words"
+                    )
         prompts = list(dict.fromkeys(prompt for query in queries for prompt in query.prompts()))
         vectors = self.prompt_vectors(prompts)
         rows = []

@@ -78,8 +78,11 @@ class LazySession:
     Asking saved scenes never loads the image half this way.
     """
 
-    def __init__(self, backend: Backend, graph: Path, precision: str = "fp32") -> None:
-        self.backend, self.graph, self.precision = backend, graph, precision
+    def __init__(
+        self, backend: Backend, graph: Path, precision: str = "fp32", check_unchanged: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check_unchanged` raises when a file of the graph is no longer the one that was verified."""
+        self.backend, self.graph, self.precision, self.check_unchanged = backend, graph, precision, check_unchanged
         self.lock = threading.Lock()
         self.opened: Session | None = None
 
@@ -99,5 +102,8 @@ class LazySession:
         """Load the graph, or give the one that is loaded."""
         with self.lock:
             if self.opened is None:
-                self.opened = self.backend.open(self.graph, self.precision)
+                self.check_unchanged()
+                opened = self.backend.open(self.graph, self.precision)
+                self.check_unchanged()  # it may have been replaced while it was read
+                self.opened = opened
             return self.opened

@@ -12,7 +12,7 @@ import typer
 from engine.spec import Spec, named_spec
 from runtime import __version__
 from runtime.cli import options
-from runtime.cli.errors import told_errors
+from runtime.cli.errors import INTERRUPTED, told_errors
 from runtime.cli.inputs import expand, is_scene, split
 from runtime.cli.outputs import plan
 
@@ -82,7 +82,7 @@ def locate(
         request = Request(
             *(sources, queries, targets, chosen, model, device, templates, threads),
             preset=preset,
-            passes=int(passes) if passes is not None and passes.isdecimal() else passes,
+            passes=int(passes) if passes is not None and passes.isdecimal() and len(passes) < 10 else passes,
             refine=refine,
             heat=not no_heat,
             quiet=quiet,
@@ -142,4 +142,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # while a command was still being imported
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(INTERRUPTED) from None

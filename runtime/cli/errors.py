@@ -28,6 +28,17 @@ def say_warning(message: object) -> None:
     typer.secho(f"warning: {message}", err=True, fg="yellow")
 
 
+def describe(error: Exception) -> str:
+    """An error in one sentence; what is none of ours is named by its kind."""
+    if isinstance(error, VlscoreError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"this machine has no memory left for it ({error or 'MemoryError'}); shrink the picture, or close other programs"
+    if isinstance(error, OSError) and error.filename:
+        return f"`{error.filename}` cannot be used: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
 @contextlib.contextmanager
 def told_errors() -> Iterator[None]:
     """Turn what the runtime and the system refuse into an `error:` line and exit code 1, and Ctrl-C into 130."""

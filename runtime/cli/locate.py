@@ -14,7 +14,7 @@ from typing import Any
 from engine.spec import Spec
 from runtime import __version__
 from runtime.cli.asking import Asker, Outcome
-from runtime.cli.errors import ABSENT, REFUSED, say_error, say_warning
+from runtime.cli.errors import ABSENT, REFUSED, describe, say_error, say_warning
 from runtime.cli.inputs import is_scene
 from runtime.cli.outputs import STDOUT, OutputFiles
 from runtime.cli.progress import Bar
@@ -119,8 +119,8 @@ def conclude(request: Request, outcome: Outcome, bar: Bar) -> dict[str, Any]:
         if drawn is not None:
             draw_found(outcome.found, drawn, request.heat)
             entry["drawn"] = str(drawn)
-    except PictureError as error:
-        entry["error"], drawn = str(error), None
+    except Exception as error:  # of any kind: the other pictures go on
+        entry["error"], drawn = describe(error), None
     if outcome.source in request.targets.scenes:
         entry["scene"] = str(request.targets.scenes[outcome.source])
     if talks(request):

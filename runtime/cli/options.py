@@ -45,6 +45,18 @@ def known_device(value: str) -> str:
     return value
 
 
+def named_path(value: str) -> Path:
+    """A path that is not empty: an empty one would mean the working folder, which nobody asked for."""
+    if not value.strip():
+        raise typer.BadParameter("it is empty; name a file or folder, or leave it out")
+    return Path(value)
+
+
+def named_file(value: str | None) -> str | None:
+    """A file's name that is not empty."""
+    return None if value is None else str(named_path(value))
+
+
 Arguments: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="PICTURE|QUERY", help="Pictures first, then what to look for.")
 ]
@@ -89,15 +101,21 @@ Threads: TypeAlias = Annotated[
     int | None, typer.Option(metavar="NUMBER", help="Threads; else as many as this process may use.", min=1)
 ]
 Out: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE|FOLDER", help="Draw into this file, or into a folder as NAME.boxes.png.")
+    Path | None,
+    typer.Option(metavar="FILE|FOLDER", parser=named_path, help="Draw into this file, or into a folder as NAME.boxes.png."),
 ]
 NoHeat: TypeAlias = Annotated[bool, typer.Option("--no-heat", help="Draw the boxes without the heat map.")]
 Json: TypeAlias = Annotated[
-    str | None, typer.Option("--json", metavar="FILE|-", help="Write the answers as JSON; - is stdout, and nothing else.")
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE|-", callback=named_file, help="Write the answers as JSON; - is stdout, and nothing else."
+    ),
 ]
 SaveScenes: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Keep the encoded pictures as NAME.scene.npz, to ask them again at once."),
+    typer.Option(
+        metavar="FOLDER", parser=named_path, help="Keep the encoded pictures as NAME.scene.npz, to ask them again at once."
+    ),
 ]
 Recursive: TypeAlias = Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")]

@@ -52,6 +52,7 @@ def plan(sources: Sequence[Path], out: Path | None, scenes: Path | None, json: s
         raise typer.BadParameter(f"`{json}` is a folder; name a file in it", param_hint="--json")
     targets = OutputFiles(drawn, saved, json)
     refuse_overwriting(sources, targets.files())
+    refuse_twice(targets.files())
     return targets
 
 
@@ -88,6 +89,16 @@ def refuse_overwriting(sources: Iterable[Path], targets: Iterable[Path]) -> None
     for target in targets:
         if identity(target) in inputs:
             raise typer.BadParameter(f"`{target}` is one of the pictures and would be overwritten; write somewhere else")
+
+
+def refuse_twice(files: Sequence[Path]) -> None:
+    """One answer must not replace another: every file to write is another one."""
+    seen: set[str] = set()
+    for file in files:
+        place = os.path.realpath(file)
+        if place in seen:
+            raise typer.BadParameter(f"`{file}` would be written twice, by two options; give each its own name")
+        seen.add(place)
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from runtime.cli import inputs, outputs, progress
 from runtime.cli.app import app
 from runtime.errors import BundleError, DeviceError, PictureError
 from runtime.localization import Localization
-from runtime.pictures import Pixels
+from runtime.pictures import Pixels, read_picture
 from runtime.presets import EXACT
 from runtime.scene import Scene
 from runtime.text import QueryWarning
@@ -74,13 +74,17 @@ class Fake:
         Fake.opened = {"model": model, **options}
         self.spec: Spec = options["spec"]
 
-    def stream(self, pictures: Iterable[Pixels], queries: Sequence[str], *, progress: Any) -> Iterator[list[Localization]]:
-        for index, picture in enumerate(pictures):
-            progress((index + 1) * MAPS, 100 * MAPS)
-            yield [answer(picture, query, self.spec) for query in queries]
+    def scenes(self, pictures: Sequence[Path], *, progress: Any, on_skip: Any) -> Iterator[Scene]:
+        for index, path in enumerate(pictures):
+            try:
+                picture = read_picture(path)
+            except PictureError as error:
+                on_skip(path, error)
+                continue
+            progress((index + 1) * MAPS, len(pictures) * MAPS)
+            yield self.encode(picture)
 
-    def encode(self, picture: Pixels, *, progress: Any) -> Scene:
-        progress(MAPS, MAPS)
+    def encode(self, picture: Pixels) -> Scene:
         vector, frame = np.ones(4, dtype=np.float32), Frame.fit((picture.shape[0], picture.shape[1]), 224, "squash")
         maps, rows = np.ones((MAPS, 7, 7), dtype=np.float32), np.ones((MAPS, 4), dtype=np.float32)
         every = np.ones(MAPS, dtype=bool)
@@ -164,7 +168,7 @@ def test_with_explicit_queries_every_argument_is_a_picture() -> None:
         (["a.png", "cat", "--spec", "mine"], "`mine` is none of default, paper"),
         (["a.png", "cat", "--geometry", "round"], "`round` is none of crop"),
         (["a.png", "cat", "--threshold", "2"], "`threshold` must be"),
-        (["a.png", "cat", "--temperature", "0"], "`temperature` must be above 0"),
+        (["a.png", "cat", "--temperature", "0"], "`temperature` must be from 1e-6"),
         (["a.png", "cat", "--threads", "0"], "--threads"),
         (["a.png", "cat", "--out", "a.png"], "would be overwritten"),
         (["a.png", "cat", "--out", "below/../a.png"], "would be overwritten"),
@@ -314,12 +318,12 @@ def test_random_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_runtimes_warnings_are_one_plain_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import warnings
 
-    def stream(self: Fake, pictures: Any, queries: Any, *, progress: Any) -> Iterator[list[Localization]]:
+    def locate(self: Fake, scene: Scene, queries: Any) -> list[Localization]:
         warnings.simplefilter("always")
         warnings.warn("`cat` is long", QueryWarning, stacklevel=2)
-        return (([answer(picture, "cat", DEFAULT)]) for picture in pictures)
+        return [answer(scene.picture, "cat", DEFAULT)]
 
-    monkeypatch.setattr(Fake, "stream", stream)
+    monkeypatch.setattr(Fake, "locate", locate)
     assert run("a.png", "cat").stderr == "warning: `cat` is long\n"
 
 
@@ -338,7 +342,7 @@ def test_options_open_the_model_that_was_asked_for() -> None:
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("passes", "meant"), [("auto", "auto"), ("48", 48)])
-def test_the_effort_reaches_the_model(passes: str, meant: object) -> None:
+def test_the_preset_reaches_the_model(passes: str, meant: object) -> None:
     assert run("a.png", "cat", "--preset", "fast", "--passes", passes, "--refine", "16").exit_code == 0
     assert [Fake.opened[name] for name in ("preset", "passes", "refine")] == ["fast", meant, 16]
 
@@ -370,7 +374,7 @@ def test_scenes_are_saved_and_asked_again_in_the_order_given() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_scene_without_its_picture_is_answered_but_not_drawn() -> None:
-    Fake("M", spec=DEFAULT).encode(noise(30, 40), progress=print).save("x.scene.npz", picture=False)
+    Fake("M", spec=DEFAULT).encode(noise(30, 40)).save("x.scene.npz", picture=False)
     result = run("x.scene.npz", "cat", "--out", "x.png", "--json", "-")
     assert result.exit_code == 1
     assert result.stderr == "error: `x.png` was not drawn: the scene was saved without its picture\n"

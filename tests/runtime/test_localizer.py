@@ -89,7 +89,7 @@ def test_a_stream_gives_what_single_calls_give(tiny_vit_localizer: Localizer) ->
 def test_a_stream_takes_any_iterable_and_a_single_query(tiny_vit_localizer: Localizer) -> None:
     paths = [PICTURES / f"{name}.jpg" for name in NAMES]
     found = list(tiny_vit_localizer.stream(iter(paths), "a cat"))
-    assert [one.frame.picture_hw for (one,) in found] == [photo(name).shape[:2] for name in NAMES]
+    assert [one.frame.picture_hw for one in found] == [photo(name).shape[:2] for name in NAMES]
     assert list(tiny_vit_localizer.stream([], "a cat")) == []
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from engine.manifest import TEXT_GRAPHS, GraphInfo
 from runtime import BundleError, Localizer, Query, QueryError
 from runtime.backends.onnx_cpu import OnnxCpuBackend
-from runtime.bundles import Bundle, open_bundle, read_manifest
+from runtime.bundles import Bundle, open_bundle
 from runtime.text import QueryWarning, TextEncoder, TextGraph, assign_to_graphs, clean, ends
 
 if TYPE_CHECKING:
@@ -270,8 +270,9 @@ def test_a_localizers_templates_reach_its_queries(tiny_bundle: Path, tiny_locali
 
 
 def test_the_templates_are_the_bundles_own(bundle_copy: Path) -> None:
+    bundle = open_bundle(bundle_copy, scenes_only=True)
     (bundle_copy / "templates.json").write_text(json.dumps({"mine": ["look, a {}"]}))
-    encoder = TextEncoder(Bundle(bundle_copy, read_manifest(bundle_copy)), BROKEN)
+    encoder = TextEncoder(bundle, BROKEN)
     assert encoder.named_templates("mine") == ("look, a {}",)
 
 

@@ -1,0 +1,57 @@
+"""What each graph of a bundle takes and gives, from the sizes that its manifest states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.manifest import IMAGE_HALF, TEXT_HALF, GraphInfo, Manifest, Tensor
+
+Tensors = dict[str, Tensor]
+
+
+def signature_faults(manifest: Manifest) -> Iterator[str]:
+    """What does not fit between a manifest's sizes and its graphs, one sentence each."""
+    required = ("image", "masked", "text", "saliency")
+    for name in (name for name in required if name not in manifest.graphs):
+        yield f"the graph `{name}` is missing"
+    for name, graph in manifest.graphs.items():
+        if name not in (*IMAGE_HALF, *TEXT_HALF):
+            yield f"the graph `{name}` is none that a bundle has"
+            continue
+        inputs, outputs = expected(name, graph, manifest)
+        if (graph.inputs, graph.outputs) != (inputs, outputs):
+            yield f"the graph `{name}` must take {inputs} and give {outputs}, but takes {graph.inputs} and gives {graph.outputs}"
+
+
+def expected(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a graph; how many rows it takes at once is its own choice, within what the manifest says."""
+    maps, dim, side = manifest.maps, manifest.dim, manifest.image.side
+    grid = (maps.height, maps.width)
+    picture: Tensors = {"pixels": ("uint8", (1, side, side, 3))}
+    if name == "image":
+        return picture, {"maps": ("float32", (maps.raw, *grid)), "embedding": ("float32", (dim,))}
+    if name == "instant":
+        looked: Tensors = {"maps": ("float32", (maps.count, *grid)), "embedding": ("float32", (dim,))}
+        return picture, {**looked, "embeddings": ("float32", (maps.count, dim)), "base": ("float32", (dim,))}
+    if name.startswith("masked"):
+        batch = rows(graph, "which", 0) if name == "masked-small" else manifest.batch
+        pixels = ("uint8", (manifest.slots, side, side, 3))
+        passes: Tensors = {"pixels": pixels, "which": ("int64", (batch,)), "maps": ("float32", (batch, *grid))}
+        return passes, {"embeddings": ("float32", (batch, dim))}
+    if name.startswith("text"):
+        count, context = rows(graph, "tokens", 0), rows(graph, "tokens", 1)
+        fits = count > 0 and 0 < context <= manifest.text.context
+        tokens: Tensor = ("int64", (count, context) if fits else (1, manifest.text.context))
+        return {"tokens": tokens}, {"embeddings": ("float32", (count if fits else 1, dim))}
+    queries = max(1, rows(graph, "texts", 0))
+    scalars: Tensors = {name: ("float32", ()) for name in ("temperature", "combine", "contrast")}
+    encoded: Tensors = {"embeddings": ("float32", (maps.count, dim)), "base": ("float32", (dim,))}
+    asked: Tensors = {"maps": ("float32", (maps.count, *grid)), "texts": ("float32", (queries, dim))}
+    found: Tensors = {"scores": ("float32", (queries, maps.count)), "saliency": ("float32", (queries, *grid))}
+    return {**encoded, **asked, **scalars}, found
+
+
+def rows(graph: GraphInfo, name: str, axis: int) -> int:
+    """One size of an input, or 0 where the graph has no such input."""
+    shape = graph.inputs.get(name, ("", ()))[1]
+    return shape[axis] if axis < len(shape) else 0
