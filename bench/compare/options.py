@@ -78,5 +78,5 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--cold", action=argparse.BooleanOptionalAction, default=True, help="time fresh interpreters")
     parser.add_argument("--json", type=Path, help="write the record to this file")
     parser.add_argument("--plot", type=Path, help="draw the bars into this file")
-    parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write the README's table from this record")
+    parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write docs/benchmarks.md's table from this record")
     return Options(**vars(parser.parse_args(arguments)))

@@ -1,4 +1,4 @@
-"""The README's speed table, made from a record, so that no number in it was typed by hand."""
+"""The speed table of docs/benchmarks.md, made from a record, so that no number in it was typed by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from bench.compare.report import BUSY, QUIET, baseline, caption, picture_seconds, short, times
 from bench.compare.rows import Row
 
-BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+BEGIN, END = "<!-- speed-all:begin -->", "<!-- speed-all:end -->"
 HEAD = ("| | computes | passes/s | seconds per picture | faster | peak memory |", "|---|---|---|---|---|---|")
 
 
@@ -58,19 +58,19 @@ def starts(record: dict[str, Any]) -> str:
     return f"From a fresh interpreter to a loaded model: {sums['vlscore']} s{other}"
 
 
-def write_table(readme: Path, record: dict[str, Any]) -> None:
+def write_table(page: Path, record: dict[str, Any]) -> None:
     """Put the table between the markers."""
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), record), encoding="utf-8")
+    page.write_text(with_table(page.read_text(encoding="utf-8"), record), encoding="utf-8")
 
 
 def with_table(text: str, record: dict[str, Any]) -> str:
-    """The README's text with the table between its markers.
+    """A page's text with the table between its markers.
 
     Raises `ValueError` when they are not there, once each, or when the machine was busy.
     """
     if record["machine"]["busy"] > QUIET:
         raise ValueError(BUSY.format(record["machine"]["busy"]))
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"`README.md` must hold `{BEGIN}` and after it `{END}`, once each; put them where the table belongs")
+        raise ValueError(f"the page must hold `{BEGIN}` and after it `{END}`, once each; put them where the table belongs")
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{table(record)}\n{END}{rest.partition(END)[2]}"

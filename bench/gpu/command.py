@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     with told_errors(*REFUSED):
         if options.readme:
-            write_table(ROOT / "README.md", read(options.readme))
+            write_table(ROOT / "docs" / "nvidia.md", read(options.readme))
         else:
             run(options, Console(highlight=False, width=max(Console().width, NARROW)))
 

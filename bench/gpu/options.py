@@ -66,5 +66,5 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--faithful", type=int, default=4, help="pictures of the shipped model to compare in full; 0: none")
     parser.add_argument("--threads", type=positive, help="threads on the processor")
     parser.add_argument("--json", type=Path, help="the record (left out: bench/results/gpu-CARD.json)")
-    parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write the README's table from this record")
+    parser.add_argument("--readme", type=Path, metavar="RECORD", help="only write the table of docs/nvidia.md from this record")
     return Options(**vars(parser.parse_args(arguments)))

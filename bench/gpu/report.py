@@ -1,4 +1,4 @@
-"""What the terminal shows, and the README's table: both made from the record alone."""
+"""What the terminal shows, and the table of docs/nvidia.md: both made from the record alone."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def target_line(target: dict[str, Any]) -> str:
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The README's table with what belongs to it."""
+    """The table with what belongs to it."""
     rows = [Row.from_dict(values) for values in record["ways"]]
     run = [row for row in rows if not row.reason]
     if not run:
@@ -134,17 +134,17 @@ def caption(record: dict[str, Any]) -> str:
 
 
 def with_table(text: str, record: dict[str, Any]) -> str:
-    """The README's text with the table between its markers; raises `ValueError` when it cannot be."""
+    """A page's text with the table between its markers; raises `ValueError` when it cannot be."""
     if record["machine"]["busy"] > QUIET:
         raise ValueError(BUSY.format(record["machine"]["busy"]))
     if record["job"]["device"] == "cpu":
         raise ValueError("this record was made on a processor, to try the script; the table is for cards")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"`README.md` must hold `{BEGIN}` and after it `{END}`, once each; put them where the table belongs")
+        raise ValueError(f"the page must hold `{BEGIN}` and after it `{END}`, once each; put them where the table belongs")
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{markdown(record)}\n{END}{rest.partition(END)[2]}"
 
 
-def write_table(readme: Path, record: dict[str, Any]) -> None:
+def write_table(page: Path, record: dict[str, Any]) -> None:
     """Put the table between the markers."""
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), record), encoding="utf-8")
+    page.write_text(with_table(page.read_text(encoding="utf-8"), record), encoding="utf-8")

@@ -229,8 +229,8 @@ def test_what_makes_no_table_is_refused() -> None:
         with_table("", record)
 
 
-def test_the_readme_has_the_tables_place() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_table_has_its_place() -> None:
+    text = (ROOT / "docs" / "nvidia.md").read_text(encoding="utf-8")
     assert text.count(BEGIN) == text.count(END) == 1
     assert all_ways.NAMES
     assert replace(Options(), device="cpu").on_card is False
