@@ -21,7 +21,7 @@ from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
 from export.instant import InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
-from export.options import LARGE, SLOTS, SMALLER, Options, versions
+from export.options import LARGE, SLOTS, SMALLER, BuildOptions, versions
 from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded, sha256_of
 
@@ -47,7 +47,7 @@ class Parts:
     batch: int
 
 
-def take_apart(loaded: Loaded, options: Options) -> Parts:
+def take_apart(loaded: Loaded, options: BuildOptions) -> Parts:
     """Make the encoder and the text tower at the asked precision, and read off the sizes."""
     visual = loaded.model.visual
     encoder, maps = (resnet_parts if isinstance(visual, ModifiedResNet) else vit_parts)(visual, options)
@@ -71,14 +71,14 @@ def take_apart(loaded: Loaded, options: Options) -> Parts:
     )
 
 
-def resnet_parts(visual: Tower, options: Options) -> tuple[ResNetEncoder, MapsInfo]:
+def resnet_parts(visual: Tower, options: BuildOptions) -> tuple[ResNetEncoder, MapsInfo]:
     """A ResNet's maps: the closing ReLU of its last bottleneck."""
     grid, count = visual.image_size // 32, visual.attnpool.q_proj.in_features
     layer = f"layer4.{len(visual.layer4) - 1}"
     return ResNetEncoder(visual), MapsInfo("bottleneck", layer, count, count, grid, grid, 0, 0)
 
 
-def vit_parts(visual: Tower, options: Options) -> tuple[ViTEncoder, MapsInfo]:
+def vit_parts(visual: Tower, options: BuildOptions) -> tuple[ViTEncoder, MapsInfo]:
     """A vision transformer's maps: read inside its first blocks, reduced to principal components if so asked."""
     source, pca = options.map_source.removesuffix("-pca"), options.map_source.endswith("-pca")
     first = visual.transformer.resblocks[0].attn
@@ -94,7 +94,7 @@ def vit_parts(visual: Tower, options: Options) -> tuple[ViTEncoder, MapsInfo]:
     return encoder, MapsInfo(options.map_source, layer, raw, count, height, columns, groups, components)
 
 
-def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: Options, report: Report) -> dict[str, GraphInfo]:
+def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: BuildOptions, report: Report) -> dict[str, GraphInfo]:
     """Export and write the graphs; those of the image half share one file of weights."""
     prepared = loaded.preprocessing
     pixels = Pixels(prepared.mean, prepared.std)
@@ -146,7 +146,7 @@ def write_text(write: Write, parts: Parts, batch: int, weights: WeightsFile) -> 
 
 
 def write_stand_ins(
-    write: Write, masked: MaskedGraph, passes: Inputs, model: tuple[Parts, Loaded, Options], weights: WeightsFile
+    write: Write, masked: MaskedGraph, passes: Inputs, model: tuple[Parts, Loaded, BuildOptions], weights: WeightsFile
 ) -> None:
     """Write what stands behind the masked graph: a smaller batch where it is large, float32 where that is asked for."""
     parts, loaded, options = model
@@ -162,7 +162,7 @@ def write_stand_ins(
         write("masked-fp32", full, passes, ("embeddings",), WeightsFile(weights.path.with_name("masked-fp32.onnx.weights")))
 
 
-def masks_of(options: Options) -> MaskInfo:
+def masks_of(options: BuildOptions) -> MaskInfo:
     """How masks are made: what the spec bakes into the masked graph."""
     return MaskInfo(options.spec.mask_align, options.spec.mask_order, MASK_EPS)
 
@@ -179,7 +179,7 @@ def write_words(folder: Path, parts: Parts) -> None:
 
 
 def make_manifest(
-    folder: Path, backbone: Backbone, loaded: Loaded, parts: Parts, options: Options, graphs: dict[str, GraphInfo]
+    folder: Path, backbone: Backbone, loaded: Loaded, parts: Parts, options: BuildOptions, graphs: dict[str, GraphInfo]
 ) -> Manifest:
     """Describe what was written; parity and the inputs' hash are filled in later."""
     prepared = loaded.preprocessing

@@ -12,7 +12,7 @@ from torch import nn
 from export import assemble
 from export.graphs import MaskedGraph, Pixels
 from export.onnx_files import WeightsFile, export_graph, save_graph
-from export.options import EIGHT_BITS, SLOTS, Options
+from export.options import EIGHT_BITS, SLOTS, BuildOptions
 from export.weights import Loaded
 from runtime.measurements import Timing
 from runtime.tuning import Passes, measure
@@ -23,7 +23,7 @@ NEAR = 0.97  # of the fastest: a smaller batch that is as fast takes less memory
 Found = dict[int, list[Timing]]
 
 
-def time_batches(loaded: Loaded, options: Options, report: assemble.Report) -> Found:
+def time_batches(loaded: Loaded, options: BuildOptions, report: assemble.Report) -> Found:
     """Time the masked graph in every setting of this machine, at each batch up to the number of maps."""
     found: Found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def choose(found: Found, precision: str) -> int:
     return min(size for size, speed in speeds.items() if speed >= NEAR * max(speeds.values()))
 
 
-def write_masked(folder: Path, loaded: Loaded, parts: assemble.Parts, options: Options) -> Passes:
+def write_masked(folder: Path, loaded: Loaded, parts: assemble.Parts, options: BuildOptions) -> Passes:
     """Write the masked graph alone."""
     sizes = (parts.side, parts.maps.height, parts.maps.width)
     pixels = Pixels(loaded.preprocessing.mean, loaded.preprocessing.std)

@@ -16,7 +16,7 @@ from engine.spec import named_spec
 from export import assemble, batches, engines, gate, quantise, show, speed, triton
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
-from export.options import MAP_SOURCES, PRECISIONS, Options, calibration_pictures, inputs_hash
+from export.options import MAP_SOURCES, PRECISIONS, BuildOptions, calibration_pictures, inputs_hash
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
 from export.weights import Loaded, Source, WeightsError, default_weights, find_source, load
@@ -31,7 +31,7 @@ REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError,
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def build(backbone: Backbone, source: Source, options: Options, target: Path, report: show.Report) -> Manifest:
+def build(backbone: Backbone, source: Source, options: BuildOptions, target: Path, report: show.Report) -> Manifest:
     """Build, check and publish one bundle; whatever goes wrong, the target is left as it was."""
     torch.set_num_threads(default_threads())
     digest = inputs_hash(backbone, source, options)
@@ -62,7 +62,7 @@ def build(backbone: Backbone, source: Source, options: Options, target: Path, re
     return manifest
 
 
-def with_best_batch(loaded: Loaded, options: Options, report: show.Report) -> Options:
+def with_best_batch(loaded: Loaded, options: BuildOptions, report: show.Report) -> BuildOptions:
     """Time the passes at several batches, print the table, and take the best one."""
     found = batches.time_batches(loaded, options, report)
     best = batches.choose(found, options.precision)
@@ -70,7 +70,9 @@ def with_best_batch(loaded: Loaded, options: Options, report: show.Report) -> Op
     return dataclasses.replace(options, batch=best)
 
 
-def in_eight_bits(folder: Path, manifest: Manifest, options: Options, report: show.Report) -> tuple[Manifest, dict[str, object]]:
+def in_eight_bits(
+    folder: Path, manifest: Manifest, options: BuildOptions, report: show.Report
+) -> tuple[Manifest, dict[str, object]]:
     """Quantise the masked graph in its folder, and refuse it unless it runs truly faster; gives the speeds as figures."""
     report("calibrating on masked pictures")
     graph = folder / manifest.graphs["masked"].file
@@ -85,7 +87,7 @@ def in_eight_bits(folder: Path, manifest: Manifest, options: Options, report: sh
     return manifest, {"passes_per_s": speeds}
 
 
-def run(backbone_name: str, pretrained: str, options: Options, out: Path | None, force: bool) -> Path:
+def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | None, force: bool) -> Path:
     """Find what is asked for, build it unless it is there already, and say how it went; gives its folder."""
     backbone = find_backbone(backbone_name)
     pretrained = pretrained or default_weights(backbone)
@@ -144,7 +146,7 @@ def main(
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
     try:
         shape = (precision, batch, text_batch, named_spec(spec), seed, activation, maps, blocks, components)
-        options = Options(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
+        options = BuildOptions(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
         if tensorrt:
             typer.echo(f"{engines.build_engines(target, typer.echo)} TensorRT engines are ready")

@@ -17,6 +17,7 @@ from engine.operators import OPERATORS, QUANTISED, REDUCTIONS
 from export.onnx_files import OPSET, ExportError
 
 ALIKE = ("Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Conv", "Concat", "Greater")  # all inputs of one type
+FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
 Types = dict[str, int]
 
 
@@ -106,6 +107,8 @@ def typing(model: onnx.ModelProto) -> Iterator[str]:
         given = [types[name] for name in node.input if name in types]
         if TensorProto.UINT8 in given and node.op_type not in ("Cast", *QUANTISED):
             yield f"{told(node)}: bytes must be cast to floats before anything else"
+        if node.op_type == "ArgMax" and not set(given) <= FLOATS:
+            yield f"{told(node)}: integers must be cast to floats first; CUDA has no kernel for them"
         if node.op_type in ALIKE and len(set(given)) > 1:
             names = ", ".join(TensorProto.DataType.Name(kind) for kind in given)
             yield f"{told(node)}: its inputs are of several types ({names})"

@@ -14,7 +14,7 @@ def build_engines(folder: Path, say: Callable[[str], None]) -> int:
 
     Raises DeviceError where there is no card or no TensorRT; the bundle stays as it is.
     """
-    backend = TensorRTBackend(say=say)
+    backend = TensorRTBackend(report=say)
     graphs = read_manifest(folder).graphs.values()
     for graph in graphs:
         backend.load(folder / graph.file, backend.options)

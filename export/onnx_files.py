@@ -28,6 +28,7 @@ DTYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT16: "float16",
     onnx.TensorProto.FLOAT: "float32",
 }
+INTEGERS = (onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 
 
 class ExportError(RuntimeError):
@@ -82,8 +83,29 @@ def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple
     for value in (*model.graph.input, *model.graph.output):
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
             raise ExportError(f"graph value `{value.name}` has no fixed shape; bundles hold fixed shapes only")
+    compare_as_floats(model)
     forget_provenance(model)
     return model
+
+
+def compare_as_floats(model: onnx.ModelProto) -> None:
+    """Cast the integers that an ArgMax reads to float32: CUDA's ArgMax has kernels for floats alone.
+
+    What it reads here are tokens, to find a text's end; every whole number below 2^24 is exact in float32.
+    """
+    values = (*model.graph.value_info, *model.graph.input)
+    integers = {value.name for value in values if value.type.tensor_type.elem_type in INTEGERS}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "ArgMax" and node.input[0] in integers:
+            floats = f"{node.output[0]}.floats"
+            nodes.append(
+                onnx.helper.make_node("Cast", [node.input[0]], [floats], f"{node.name}.floats", to=onnx.TensorProto.FLOAT)
+            )
+            node.input[0] = floats
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def save_graph(model: onnx.ModelProto, path: Path, weights: WeightsFile | None) -> None:

@@ -32,7 +32,7 @@ MOST_PICTURES = 16  # to calibrate on; more hardly widens the ranges
 
 
 @dataclass(frozen=True)
-class Options:
+class BuildOptions:
     """Everything that shapes a bundle besides the model itself."""
 
     precision: Precision = "fp32"
@@ -56,7 +56,7 @@ class Options:
         return 1 << (fitting.bit_length() - 1)
 
 
-def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
+def inputs_hash(backbone: Backbone, source: Source, options: BuildOptions) -> str:
     """Hash of all that a bundle follows from: configuration, weights, options, our own code and the libraries."""
     parts: dict[str, object] = {
         "config": backbone.config,
@@ -74,7 +74,7 @@ def inputs_hash(backbone: Backbone, source: Source, options: Options) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def pictures_hash(options: Options) -> str:
+def pictures_hash(options: BuildOptions) -> str:
     """Hash of the pictures that int8 is calibrated on; nothing for other precisions."""
     if options.precision not in EIGHT_BITS:
         return ""

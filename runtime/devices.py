@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.manifest import Manifest
-from runtime.backends.cuda_options import read_options
 from runtime.backends.onnx_cpu import OnnxCpuBackend
-from runtime.backends.onnx_cuda import OnnxCudaBackend
+from runtime.backends.onnx_cuda import OnnxCudaBackend, read_options
 from runtime.backends.openvino_cpu import OpenVinoBackend
 from runtime.backends.session import Backend
 from runtime.backends.tensorrt import TensorRTBackend

@@ -16,6 +16,7 @@ from PIL import Image
 
 from runtime.drawing_shapes import INK, PAPER, Colour, Plane, Rect, measure, pill, ring, shorten, write
 from runtime.errors import PictureError
+from runtime.files import write_atomically
 from runtime.pictures import Pixels, read_picture
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ MUTE = 0.4  # how much colour the picture loses under the heat, so that warm pic
 STRIP = 256  # rows blended at a time, so that a large picture needs no second copy in floats
 PANEL_SIDES = (360, 1440)  # the least and the most that the long side of one of several panels measures
 GRID_SHAPE = 1.6  # width over height that a grid of panels comes close to
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def draw(picture: Pixels, found: Localization | Sequence[Localization], *, heat: bool = True) -> Pixels:
@@ -56,10 +57,11 @@ def draw(picture: Pixels, found: Localization | Sequence[Localization], *, heat:
 def write_picture(path: str | Path, pixels: Pixels) -> Path:
     """Write (H, W, 3) u8 as PNG, JPEG or WebP, as the path's ending says; returns the path."""
     target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise PictureError(f"`path` {str(path)!r} ends in none of {', '.join(SUFFIXES)}: give it one of them")
+    kind = FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise PictureError(f"`path` {str(path)!r} ends in none of {', '.join(FORMATS)}: give it one of them")
     try:
-        Image.fromarray(pixels).save(target, quality=92)
+        write_atomically(target, lambda file: Image.fromarray(pixels).save(file, kind, quality=92))
     except OSError as error:
         raise PictureError(f"`path` {str(path)!r} cannot be written ({error}): check the folder") from error
     return target

@@ -35,7 +35,7 @@ class Localizer:
 
     `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
     device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `cuda:1` is a machine's
-    second card, and `device_options` are of CudaOptions or BuildOptions. `precision` is the bundle's own, or `bf16` or
+    second card, and `device_options` are of CudaOptions or EngineOptions. `precision` is the bundle's own, or `bf16` or
     `tf32` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
 

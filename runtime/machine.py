@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from runtime.cgroups import cpu_quota, memory_limits, read_file
 from runtime.errors import DeviceError
-from runtime.threads import cpu_quota, default_threads
+from runtime.threads import default_threads
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
@@ -66,54 +66,23 @@ def count_threads() -> tuple[int | None, str]:
 
 def memory(root: Path) -> tuple[int | None, int | None]:
     """Bytes free and in all: the machine's, or less where the control group grants less."""
-    told = fields(root / "proc/meminfo")
-    free, total = (kilobytes(told.get(name)) for name in ("MemAvailable", "MemTotal"))
-    for limit, used in group_memory(root):
+    meminfo = fields(root / "proc/meminfo")
+    free, total = (kilobytes(meminfo.get(name)) for name in ("MemAvailable", "MemTotal"))
+    for limit, used in memory_limits(root):
         left = max(0, limit - used)
         free = left if free is None else min(free, left)
         total = limit if total is None else min(total, limit)
     return free, total
 
 
-def group_memory(root: Path) -> Iterator[tuple[int, int]]:
-    """Limit and use of this process's control groups that have a limit, version 2 and then 1."""
-    mount = root / "sys/fs/cgroup"
-    for folder in group_folders(root, mount):
-        yield from limited(folder / "memory.max", folder / "memory.current")
-    yield from limited(mount / "memory/memory.limit_in_bytes", mount / "memory/memory.usage_in_bytes")
-
-
-def group_folders(root: Path, mount: Path) -> Iterator[Path]:
-    """This process's version 2 group, then those above it."""
-    own = next((line[3:] for line in lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
-    parts = [part for part in PurePosixPath(own).parts if part not in ("/", "..")]
-    for depth in range(len(parts), -1, -1):
-        yield mount.joinpath(*parts[:depth])
-
-
-def limited(limit: Path, used: Path) -> Iterator[tuple[int, int]]:
-    """The pair of numbers in two files, if both are there and hold numbers."""
-    texts = [(*lines(path), "")[0] for path in (limit, used)]
-    if all(text.isdecimal() for text in texts):
-        yield int(texts[0]), int(texts[1])
-
-
 def fields(path: Path) -> dict[str, str]:
     """The first value of every `name: value` line."""
     found: dict[str, str] = {}
-    for line in lines(path):
+    for line in read_file(path).splitlines():
         name, separator, value = line.partition(":")
         if separator:
             found.setdefault(name.strip(), value.strip())
     return found
-
-
-def lines(path: Path) -> list[str]:
-    """The lines of a file of the system; none when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def kilobytes(text: str | None) -> int | None:

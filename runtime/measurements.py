@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from engine.manifest import Manifest, fingerprint
 from engine.records import RecordError, from_json, to_json
 from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
+from runtime.files import write_atomically
 from runtime.machine import look
 
 SCHEMA = 1
@@ -127,19 +126,9 @@ def keep(manifest: Manifest, timings: Sequence[Timing]) -> Path:
     tuned = Measurements(SCHEMA, manifest.backbone, manifest.batch, this_machine(), tuple(timings))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(to_json(tuned), indent=1) + "\n")
+        write_atomically(path, (json.dumps(to_json(tuned), indent=1) + "\n").encode())
     except OSError as error:
         raise DeviceError(
             f"the measurements cannot be kept in `{path.parent}` ({error}); set `VLSCORE_HOME` elsewhere"
         ) from error
     return path
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

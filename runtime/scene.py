@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import uuid
 import zipfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from engine.masks import live_maps
 from engine.outline import Outline
 from engine.prediction import MaskKernel
 from runtime.errors import SceneError
+from runtime.files import write_atomically
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -84,13 +84,7 @@ class Scene:
         if self.preset != "exact":
             arrays["known"] = self.known
         arrays["about"] = np.frombuffer(json.dumps(self.about()).encode(), dtype=np.uint8)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-        try:
-            with temporary.open("xb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(target, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
         return target
 
     def about(self) -> dict[str, Any]:

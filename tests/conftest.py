@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from export.weights import Loaded
     from runtime import Localizer, Scene
 
-# One of the tiny models, by its file's name, and changes to `export.options.Options`, into a new bundle of that name.
+# One of the tiny models, by its file's name, and changes to `export.options.BuildOptions`, into a new bundle of that name.
 MakeBundle = Callable[..., Path]
 
 
@@ -94,7 +94,7 @@ def make_bundle(workshop: Path, export_cache: ExportCache) -> MakeBundle:
 
     def make(model: str, name: str, *, thorough: bool = False, **options: Any) -> Path:
         from export import assemble, build, gate
-        from export.options import Options
+        from export.options import BuildOptions
         from export.weights import find_source
 
         backbone = tiny_backbone(workshop, model)
@@ -104,7 +104,7 @@ def make_bundle(workshop: Path, export_cache: ExportCache) -> MakeBundle:
                 patch.setattr(gate, "SAMPLE", 8)
                 patch.setattr(gate, "gate_pictures", lambda: [(configs.photo("cat"), "a cat")])
             target = workshop / name
-            build.build(backbone, find_source(backbone, "none", None), Options(**options), target, lambda step: None)
+            build.build(backbone, find_source(backbone, "none", None), BuildOptions(**options), target, lambda step: None)
         return target
 
     return make

@@ -1,1 +1,1 @@
-"""The machines that graphs run on: one small module each, behind one protocol."""
+"""The devices that graphs run on: one module or folder each, behind one protocol (`session.py`)."""

@@ -1,4 +1,4 @@
-"""What stands behind the masked graph: a smaller batch for a card that is full, float32 for numbers that went astray."""
+"""What replaces the masked graph: a smaller batch on a card that is full, float32 where half precision overflows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.errors import DeviceMemoryError, DeviceWarning
 
 
 class FallbackSession(HostSession):
-    """The masked graph, with one or both of its stand-ins; whatever they do is counted and told."""
+    """The masked graph, with one or both of its fallbacks; their use is counted and reported."""
 
     def __init__(self, masked: Session, *, small: tuple[Session, int] | None = None, full: Session | None = None) -> None:
         """Take the graph, the same at a smaller batch with its size, and the same in float32."""
@@ -26,7 +26,7 @@ class FallbackSession(HostSession):
         return self.start(inputs)()
 
     def start(self, inputs: Arrays) -> Pending:
-        """Begin a run; what goes wrong is put right when it is waited for."""
+        """Begin a run; where it fails, the fallback runs when the result is waited for."""
         if self.shrunk:
             return lambda: self.settle(inputs, None)
         try:
@@ -37,7 +37,7 @@ class FallbackSession(HostSession):
         return lambda: self.settle(inputs, pending)
 
     def settle(self, inputs: Arrays, pending: Pending | None) -> Outputs:
-        """The outputs of a run, or of its stand-in."""
+        """The outputs of a run, or of its fallback."""
         if pending is None:
             outputs = self.in_pieces(inputs)
         else:
@@ -53,7 +53,7 @@ class FallbackSession(HostSession):
         return self.full.run(inputs)
 
     def shrink(self, error: DeviceMemoryError) -> None:
-        """From now on use the smaller batch, and say so once; without one the error stands."""
+        """From now on use the smaller batch, with one warning; without one the error is raised."""
         if self.small is None:
             raise error
         with self.lock:

@@ -1,6 +1,6 @@
 """OpenVINO on the CPU. The only module that imports `openvino`, and only when a backend is made.
 
-OpenVINO chooses bfloat16 by itself on processors that have it. Here the precision is always said, and read back.
+OpenVINO chooses bfloat16 by itself on processors that have it. Here the precision is always set, and read back.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from runtime.cli.progress import Bar
 from runtime.cli.report import Report
 from runtime.drawing import draw, write_picture
 from runtime.errors import PictureError
+from runtime.files import write_atomically
 from runtime.localization import Localization
 from runtime.localizer import Localizer
 from runtime.pictures import read_picture
@@ -150,7 +151,7 @@ def write_json(target: str | None, content: dict[str, Any]) -> None:
     if target == STDOUT:
         sys.stdout.write(text)
     else:
-        Path(target).write_text(text, encoding="utf-8")
+        write_atomically(target, text.encode())
 
 
 def exit_code(request: Request, entries: Sequence[dict[str, Any]]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from export import assemble, batches, build, gate, show
 from export.batches import choose, time_batches
-from export.options import Options
+from export.options import BuildOptions
 from runtime import tune
 from runtime.bundles import open_bundle
 from runtime.measurements import Timing, advice
@@ -40,7 +40,7 @@ def test_batches_up_to_the_number_of_maps_are_timed(loaded_vit: Any, monkeypatch
     monkeypatch.setattr(batches, "measure", measure)
     monkeypatch.setattr(batches, "CANDIDATES", (16, 32, 64))
     steps: list[str] = []
-    found = time_batches(loaded_vit, Options(), steps.append)
+    found = time_batches(loaded_vit, BuildOptions(), steps.append)
     assert seen == list(found) == [16, 32]  # there are 36 maps
     assert steps == ["timing batches of 16", "timing batches of 32"]
 
@@ -54,13 +54,13 @@ def test_a_tuned_build_takes_the_batch_and_keeps_the_speeds(
     monkeypatch.setattr(batches, "time_batches", lambda *_: {16: timings(30, 50), 32: timings(20, 50)})
     monkeypatch.setattr(build, "measure", lambda *_: timings(30, 50))
     target = tmp_path / "tuned"
-    build.run(str(workshop / "tiny-vit.json"), "none", Options(tune=True), target, False)
+    build.run(str(workshop / "tiny-vit.json"), "none", BuildOptions(tune=True), target, False)
     manifest = open_bundle(target).manifest
     assert manifest.batch == 16
     assert advice(manifest).reason == "measured here: openvino runs 30 passes/s in fp32"
     told = capsys.readouterr().err
     assert "16 (taken)" in told
-    build.run(str(workshop / "tiny-vit.json"), "none", Options(tune=True), target, False)
+    build.run(str(workshop / "tiny-vit.json"), "none", BuildOptions(tune=True), target, False)
     assert "up to date" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from engine.spec import DEFAULT, PAPER
 from export import assemble, build, gate, options
 from export.backbones import find_backbone
-from export.options import Options, inputs_hash
+from export.options import BuildOptions, inputs_hash
 from export.weights import find_source
 from runtime.bundles import open_bundle
 from tests.configs import ROOT, TINY_RN, changed, write_config
@@ -45,7 +45,7 @@ def quick_run(workshop: Path, export_cache: ExportCache, monkeypatch: pytest.Mon
     monkeypatch.setattr(gate, "measure", lambda *_: PERFECT)
 
     def run(target: Path, *, force: bool = False, **changes: Any) -> None:
-        build.run(str(workshop / "tiny-rn.json"), "none", Options(**changes), target, force)
+        build.run(str(workshop / "tiny-rn.json"), "none", BuildOptions(**changes), target, force)
 
     return run
 
@@ -55,7 +55,7 @@ def test_two_builds_at_once_give_the_bundle_that_one_gives(tiny_bundle: Path, wo
     target = tmp_path / "shared"
 
     def run() -> None:
-        build.run(str(workshop / "tiny-rn.json"), "none", Options(), target, False)
+        build.run(str(workshop / "tiny-rn.json"), "none", BuildOptions(), target, False)
 
     with ThreadPoolExecutor(2) as pool:
         for result in [pool.submit(run) for _ in range(2)]:
@@ -102,15 +102,15 @@ def test_another_precision_is_built(quick_run: Run, tmp_path: Path) -> None:
 def test_the_inputs_hash_follows_every_option(workshop: Path, change: dict[str, Any]) -> None:
     backbone = tiny_backbone(workshop, "tiny-rn")
     source = find_source(backbone, "none", None)
-    usual = inputs_hash(backbone, source, Options())
-    assert inputs_hash(backbone, source, Options(**change)) != usual
-    assert inputs_hash(backbone, source, Options()) == usual
+    usual = inputs_hash(backbone, source, BuildOptions())
+    assert inputs_hash(backbone, source, BuildOptions(**change)) != usual
+    assert inputs_hash(backbone, source, BuildOptions()) == usual
 
 
 def test_the_inputs_hash_ignores_what_is_not_baked_in(workshop: Path) -> None:
     backbone = tiny_backbone(workshop, "tiny-rn")
     source = find_source(backbone, "none", None)
-    assert inputs_hash(backbone, source, Options(spec=PAPER)) == inputs_hash(backbone, source, Options(spec=DEFAULT))
+    assert inputs_hash(backbone, source, BuildOptions(spec=PAPER)) == inputs_hash(backbone, source, BuildOptions(spec=DEFAULT))
 
 
 def test_the_inputs_hash_follows_model_activation_and_code(
@@ -118,14 +118,14 @@ def test_the_inputs_hash_follows_model_activation_and_code(
 ) -> None:
     backbone = tiny_backbone(workshop, "tiny-rn")
     source = find_source(backbone, "none", None)
-    seen = {inputs_hash(backbone, source, Options())}
+    seen = {inputs_hash(backbone, source, BuildOptions())}
     other = find_backbone(str(write_config(tmp_path / "tiny-rn.json", changed(TINY_RN, "embed_dim", 32))))
-    seen.add(inputs_hash(other, source, Options()))
-    seen.add(inputs_hash(backbone, dataclasses.replace(source, quick_gelu=True), Options()))
+    seen.add(inputs_hash(other, source, BuildOptions()))
+    seen.add(inputs_hash(backbone, dataclasses.replace(source, quick_gelu=True), BuildOptions()))
     monkeypatch.setattr(options, "code_hash", lambda: "another version of this code")
-    seen.add(inputs_hash(backbone, source, Options()))
+    seen.add(inputs_hash(backbone, source, BuildOptions()))
     monkeypatch.setattr(options, "versions", lambda: {"torch": "99"})
-    seen.add(inputs_hash(backbone, source, Options()))
+    seen.add(inputs_hash(backbone, source, BuildOptions()))
     assert len(seen) == 5
 
 
@@ -135,7 +135,7 @@ def test_changed_weights_are_seen_by_content(workshop: Path, tmp_path: Path) -> 
     found = set()
     for content in (b"one", b"two"):
         path.write_bytes(content)
-        found.add(inputs_hash(backbone, find_source(backbone, str(path), None), Options()))
+        found.add(inputs_hash(backbone, find_source(backbone, str(path), None), BuildOptions()))
     assert len(found) == 2
 
 
@@ -159,8 +159,8 @@ def test_a_refused_build_leaves_what_was_there(
     [("fp32", 224, 2048, 32), ("fp32", 288, 2560, 16), ("fp32", 448, 4096, 8), ("fp32", 224, 48, 32), ("fp32", 224, 12, 8)],
 )
 def test_batches_fit_the_picture_and_the_maps(precision: Any, side: int, count: int, batch: int) -> None:
-    assert Options(precision).batch_for(side, count) == batch
-    assert Options(precision, batch=7).batch_for(side, count) == 7
+    assert BuildOptions(precision).batch_for(side, count) == batch
+    assert BuildOptions(precision, batch=7).batch_for(side, count) == 7
 
 
 def test_the_manifest_says_what_was_built(tiny_vit_bundle: Path, loaded_vit: Any) -> None:

@@ -90,6 +90,10 @@ BREAKS: dict[str, tuple[Callable[[], Model], str]] = {
         lambda: made([node("Transpose", "x", "t"), node("Cast", "t", to=TensorProto.FLOAT)], x=(TensorProto.UINT8, [2, 3])),
         "cast to floats",
     ),
+    "the largest of integers": (
+        lambda: made([node("ArgMax", "x", "a"), node("Cast", "a", to=TensorProto.FLOAT)], x=(TensorProto.INT64, [2, 3])),
+        "CUDA has no kernel",
+    ),
     "a zero point": (lambda: quantise(np.int8(3).reshape(())), "must be 0"),
     "unsigned bits": (lambda: quantise(np.uint8(0).reshape(())), "signed"),
     "a 32-bit bias": (

@@ -22,13 +22,13 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_engines_are_built_once_and_found_at_run_time(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = FakeCard()
     fake = Fake(11, card)
-    monkeypatch.setattr(engines, "TensorRTBackend", lambda say: TensorRTBackend(trt=fake, runtime=card, say=say))
+    monkeypatch.setattr(engines, "TensorRTBackend", lambda report: TensorRTBackend(trt=fake, driver=card, report=report))
     said: list[str] = []
     count = len(open_bundle(tiny_bundle).manifest.graphs)
     assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == len(said) == count
     assert all("building a TensorRT engine of" in line for line in said)
     assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == count
-    strict = TensorRTBackend(trt=fake, runtime=card, policy="refuse")
+    strict = TensorRTBackend(trt=fake, driver=card, policy="refuse")
     for graph in open_bundle(tiny_bundle).manifest.graphs.values():
         strict.open(tiny_bundle / graph.file)
     assert len(list((tmp_path / "home" / ".tensorrt").glob("*.plan"))) == count

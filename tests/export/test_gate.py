@@ -16,7 +16,7 @@ from onnx import helper
 
 from export import assemble, build, gate
 from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread, tolerance_for
-from export.options import Options
+from export.options import BuildOptions
 from export.weights import find_source
 from runtime.bundles import open_bundle
 from tests.configs import photo
@@ -96,7 +96,7 @@ def build_sabotaged(workshop: Path, tiny_bundle: Path, tmp_path: Path, monkeypat
         monkeypatch.setattr(gate, "SAMPLE", 8)
         monkeypatch.setattr(gate, "gate_pictures", lambda: [(photo("cat"), "a cat")])
         backbone = tiny_backbone(workshop, "tiny-rn")
-        build.build(backbone, find_source(backbone, "none", None), Options(), tmp_path / "spoiled", lambda step: None)
+        build.build(backbone, find_source(backbone, "none", None), BuildOptions(), tmp_path / "spoiled", lambda step: None)
         return tmp_path / "spoiled"
 
     return run

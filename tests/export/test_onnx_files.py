@@ -139,3 +139,23 @@ def test_the_exporter_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     export_graph(Doubled(), {"x": torch.zeros(1, 3)}, ("y",))
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+class End(torch.nn.Module):
+    """Where the largest token stands."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens.argmax(dim=-1).float()
+
+
+def test_the_largest_token_is_found_among_floats_and_is_the_same() -> None:
+    """CUDA has no ArgMax of integers; neighbours at the end of CLIP's vocabulary must stay apart as floats."""
+    tokens = np.array([[49405, 49406, 49407, 0], [49406, 49407, 49405, 49406]])
+    model = export_graph(End(), {"tokens": torch.from_numpy(tokens)}, ("ends",))
+    makers = {output: node for node in model.graph.node for output in node.output}
+    (largest,) = (node for node in model.graph.node if node.op_type == "ArgMax")
+    cast = makers[largest.input[0]]
+    assert (cast.op_type, cast.attribute[0].i) == ("Cast", TensorProto.FLOAT)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    np.testing.assert_array_equal(session.run(None, {"tokens": tokens})[0], [2, 1])

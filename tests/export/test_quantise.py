@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from export import build, calibration, gate, quantise, speed
-from export.options import PICTURES, Options, calibration_pictures, inputs_hash
+from export.options import PICTURES, BuildOptions, calibration_pictures, inputs_hash
 from export.quantise import float_again, inner_nodes, weights_of
 from export.weights import find_source
 from runtime import Localizer
@@ -138,7 +138,7 @@ def test_calibration_pictures(tmp_path: Path) -> None:
 
 def test_the_inputs_hash_follows_the_pictures(workshop: Path, tmp_path: Path) -> None:
     backbone = tiny_backbone(workshop, "tiny-rn")
-    source, options = find_source(backbone, "none", None), Options(precision="int8", calibrate=str(tmp_path))
+    source, options = find_source(backbone, "none", None), BuildOptions(precision="int8", calibrate=str(tmp_path))
     seen = set()
     for content in (b"one", b"two"):
         (tmp_path / "a.jpg").write_bytes(content)

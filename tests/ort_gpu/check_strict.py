@@ -15,10 +15,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save
 
-from runtime.backends import onnx_cuda
-from runtime.backends.cuda_driver import Card
-from runtime.backends.cuda_options import CudaOptions
-from runtime.backends.onnx_cuda import OnnxCudaBackend
+from runtime.backends.onnx_cuda import CudaOptions, OnnxCudaBackend, backend
+from runtime.backends.onnx_cuda.driver import InstalledCard
 from runtime.devices import findings, open_backend
 from runtime.errors import DeviceError
 
@@ -55,7 +53,7 @@ def session(graph: Path, providers: list[Any], *, strict: bool = False, **option
     ],
 )
 def test_the_wheel_falls_back_in_silence(graph: Path, providers: list[Any], options: dict[str, object]) -> None:
-    """Why we are strict: should one of these begin to raise, the note in onnx_cuda.py wants rewriting."""
+    """Why we are strict: should one of these begin to raise, the note in onnx_cuda/backend.py has to be rewritten."""
     found = session(graph, providers, **options)
     assert found.get_providers() == [CPU]
     assert found.run(None, {"x": np.ones(2, np.float32)})[0].tolist() == [2, 2]
@@ -90,7 +88,7 @@ def test_asked_for_a_card_we_refuse(device: str) -> None:
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_with_a_card_but_without_its_libraries_we_refuse(monkeypatch: pytest.MonkeyPatch, provider: Any) -> None:
-    monkeypatch.setattr(onnx_cuda, "card", lambda index, asked: Card(index, "Test Card", 1 << 30))
+    monkeypatch.setattr(backend, "find_card", lambda index, asked: InstalledCard(index, "Test Card", 1 << 30))
     with pytest.raises(DeviceError, match=r"(?s)asked for .* on `cuda`; found .*Cause: .*--device cpu"):
         OnnxCudaBackend(CudaOptions(provider=provider))
 

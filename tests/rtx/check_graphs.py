@@ -12,16 +12,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.backends.trt_build import BuildOptions, EngineError, build_plan, make_log, network_flags
+from runtime.backends.tensorrt.build import EngineError, EngineOptions, build_plan, make_log, network_flags
 
 
 def test_graph_is_taken(trt: Any, graph: Path) -> None:
     began = time.perf_counter()
     log = make_log(trt)
     network = trt.Builder(log).create_network(network_flags(trt))
-    assert trt.OnnxParser(network, log).parse_from_file(str(graph)), log.worst()
+    assert trt.OnnxParser(network, log).parse_from_file(str(graph)), log.errors()
     parsed = time.perf_counter()
-    built = build_plan(trt, graph, BuildOptions())
+    built = build_plan(trt, graph, EngineOptions())
     ended = time.perf_counter()
     assert len(built.plan) > 1000
     conftest.ROWS.append((graph.parent.name, graph.stem, parsed - began, ended - parsed, len(built.plan)))
@@ -79,7 +79,7 @@ BAD = {
 def test_bad_graph_is_refused_with_code_operator_and_node(trt: Any, name: str, tmp_path: Path) -> None:
     nodes, constants, kind = BAD[name]
     with pytest.raises(EngineError) as caught:
-        build_plan(trt, made(tmp_path / "bad.onnx", nodes, constants, kind), BuildOptions())
+        build_plan(trt, made(tmp_path / "bad.onnx", nodes, constants, kind), EngineOptions())
     assert caught.value.nodes, str(caught.value)
     code, operator, node = caught.value.nodes[0]
     assert code in ("INVALID_NODE", "UNSUPPORTED_NODE", "UNSUPPORTED_NODE_ATTR", "UNSUPPORTED_GRAPH")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +13,10 @@ import onnxruntime
 import pytest
 
 from runtime import Localizer, devices
-from runtime.backends.cuda_faults import translate
-from runtime.backends.cuda_options import CudaOptions, read_options
-from runtime.backends.cuda_session import CudaSession, Graph
 from runtime.backends.graph_hash import graph_hash
+from runtime.backends.onnx_cuda import CudaOptions, read_options
+from runtime.backends.onnx_cuda.errors import translate
+from runtime.backends.onnx_cuda.session import CudaSession, OpenGraph
 from runtime.errors import BundleError, DeviceError, DeviceMemoryError
 from tests.configs import photo
 from tests.trt.drive import feed, small_graph, wanted
@@ -110,8 +109,8 @@ class Session:
 
 def opened(graph: Path, memory: Memory | None = None) -> tuple[CudaSession, Session, Memory]:
     memory, session = memory or Memory(), Session(graph)
-    told = partial(translate, asked="cuda:2", graph=graph.name, said="")
-    return CudaSession(Graph(SimpleNamespace(OrtValue=memory), session, 2, ThreadPoolExecutor(1), told)), session, memory
+    translated = partial(translate, asked="cuda:2", graph=graph.name, preload_output="")
+    return CudaSession(OpenGraph(SimpleNamespace(OrtValue=memory), session, 2, "small", translated)), session, memory
 
 
 def test_runs_give_the_right_numbers_whatever_the_order_of_waiting(tmp_path: Path) -> None:
@@ -177,10 +176,10 @@ def test_too_little_memory_is_told_as_such_and_the_session_lives(tmp_path: Path)
         ("CUDNN_STATUS_EXECUTION_FAILED in node Conv", DeviceError),
     ],
 )
-def test_faults_of_a_run_are_told_and_free_their_lane(tmp_path: Path, words: str, kind: type[Exception]) -> None:
+def test_faults_of_a_run_are_told_and_free_their_buffers(tmp_path: Path, words: str, kind: type[Exception]) -> None:
     session, inner, _ = opened(small_graph(tmp_path))
     inner.fault = words
-    for _ in range(3):  # more often than there are lanes
+    for _ in range(3):  # more often than there are sets of buffers
         with pytest.raises(kind, match=r"asked for .* on `cuda:2`"):
             session.run(feed(0))
     inner.fault = ""
@@ -218,9 +217,9 @@ def test_broken_files_are_the_bundles_fault() -> None:
         pass
 
     InvalidProtobuf.__module__ = OnnxRuntimeError.__module__
-    assert isinstance(translate(InvalidProtobuf("no"), asked="cuda", graph="x", said=""), BundleError)
+    assert isinstance(translate(InvalidProtobuf("no"), asked="cuda", graph="x", preload_output=""), BundleError)
     own = KeyError("ours")
-    assert translate(own, asked="cuda", graph="x", said="") is own
+    assert translate(own, asked="cuda", graph="x", preload_output="") is own
 
 
 def test_options_become_onnx_runtimes_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,14 @@ def test_a_system_that_tells_nothing_is_unknown(tmp_path: Path) -> None:
             },
             (100, 700),
         ),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/docker/leaf\n",
+                "sys/fs/cgroup/memory/docker/leaf/memory.limit_in_bytes": "900",
+                "sys/fs/cgroup/memory/docker/leaf/memory.usage_in_bytes": "600",
+            },
+            (300, 900),
+        ),
     ],
 )
 def test_the_control_group_may_grant_less_memory(files: dict[str, str], expected: tuple[int, int], tmp_path: Path) -> None:

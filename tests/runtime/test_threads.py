@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from runtime import threads
+from runtime.cgroups import cpu_quota
 from runtime.errors import DeviceError
-from runtime.threads import THREADS_VARIABLE, cpu_quota, default_threads
+from runtime.threads import THREADS_VARIABLE, default_threads
 from tests.runtime.samples import write_files
 
 

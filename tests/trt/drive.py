@@ -62,7 +62,7 @@ def drive(module: ModuleType, folder: Path, major: int) -> None:
     """Build, run, overlap, hold, open again from the folder, and give everything back."""
     graph, card = small_graph(folder), FakeCard()
     fake = Fake(major, card)
-    backend = module.TensorRTBackend(trt=fake, runtime=card)
+    backend = module.TensorRTBackend(trt=fake, driver=card)
     session = backend.open(graph)
     feeds = [feed(seed) for seed in range(5)]
     pending = [session.start(inputs) for inputs in feeds]  # more at once than there are staging sets
@@ -76,7 +76,7 @@ def drive(module: ModuleType, folder: Path, major: int) -> None:
     assert card.uploaded - sent == sum(value.nbytes for value in rest.values())
     np.testing.assert_array_equal(session.run(feeds[2])["embeddings"], wanted(graph, feeds[2]))
     assert fake.builds == [{"flags": set(), "level": 3}]  # once, without TF32
-    again = module.TensorRTBackend(trt=fake, runtime=card).open(graph)
+    again = module.TensorRTBackend(trt=fake, driver=card).open(graph)
     np.testing.assert_array_equal(again.run(feeds[3])["embeddings"], wanted(graph, feeds[3]))
     assert len(fake.builds) == 1
     del session, held, again, pending, end, backend

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from runtime.backends.cuda_memory import Bytes, Card
+from runtime.backends.tensorrt.driver import Bytes, EngineTarget
 from runtime.errors import DeviceMemoryError
 
 
@@ -28,13 +28,13 @@ class FakeCard:
         self.hosts: dict[int, Bytes] = {}
         self.recording: list[Callable[[], None]] | None = None
         self.next, self.uploaded = 4096, 0
-        self.identity = Card("Test Card", "9.0", "13.0")
+        self.identity = EngineTarget("Test Card", "9.0", "13.0")
 
     def number(self, step: int = 4096) -> int:
         self.next += step
         return self.next
 
-    def card(self) -> Card:
+    def target(self) -> EngineTarget:
         return self.identity
 
     def allocate(self, size: int) -> int:
@@ -47,15 +47,15 @@ class FakeCard:
     def free(self, pointer: int) -> None:
         del self.memory[pointer]
 
-    def pinned(self, size: int) -> Bytes:
+    def allocate_pinned(self, size: int) -> Bytes:
         host = np.full(size, 255, np.uint8)
         self.hosts[id(host)] = host
         return host
 
-    def unpin(self, host: Bytes) -> None:
+    def free_pinned(self, host: Bytes) -> None:
         del self.hosts[id(host)]
 
-    def stream(self) -> int:
+    def open_stream(self) -> int:
         stream = self.number()
         self.streams.add(stream)
         return stream
@@ -82,12 +82,12 @@ class FakeCard:
             raise Misuse("a download to memory that is not pinned")
         self.put(stream, lambda: host.__setitem__(slice(None), np.frombuffer(self.memory[pointer], np.uint8)[: host.nbytes]))
 
-    def mark(self, stream: int) -> int:
+    def record_event(self, stream: int) -> int:
         event = self.number()
         self.events[event] = (stream, len(self.queues[stream]))
         return event
 
-    def wait(self, event: int) -> None:
+    def wait_for_event(self, event: int) -> None:
         stream, count = self.events.pop(event)
         self.advance(stream, count)
 

@@ -11,81 +11,81 @@ import pytest
 
 from tests.trt.drive import drive
 
-NAMES = ("trt_build", "trt_engines", "trt_session", "tensorrt")
+NAMES = ("driver", "build", "cache", "session", "backend")
 MUTATIONS: dict[str, tuple[str, str, str]] = {
-    "weak typing": ("trt_build", 'return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0', "return 0"),
+    "weak typing": ("build", 'return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0', "return 0"),
     "the flag's number of one major in both": (
-        "trt_build",
+        "build",
         'return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0',
         "return 1 << 1",
     ),
-    "TF32 left on": ("trt_build", "(config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)", "pass"),
+    "TF32 left on": ("build", "(config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)", "pass"),
     "half precision asked of the builder": (
-        "trt_build",
+        "build",
         "config.builder_optimization_level = options.level",
         "config.set_flag(trt.BuilderFlag.FP16)",
     ),
     "a foreign timing cache taken": (
-        "trt_build",
+        "build",
         "config.set_timing_cache(cache, False)",
         "config.set_timing_cache(cache, True)",
     ),
     "an old way to build": (
-        "trt_build",
+        "build",
         "builder.build_serialized_network(network, config)",
         "builder.build_engine(network, config)",
     ),
-    "no logger of its own": ("trt_build", "builder = trt.Builder(log)", "builder = trt.Builder(None)"),
-    "no address": ("trt_session", "if not self.context.set_tensor_address(name, pointer):", "if False:"),
-    "shapes never inferred": ("trt_session", "missing = self.context.infer_shapes()", "missing = []"),
-    "no scratch memory": ("trt_session", "self.context.set_device_memory(pointer, size)", "pass"),
+    "no logger of its own": ("build", "builder = trt.Builder(log)", "builder = trt.Builder(None)"),
+    "no address": ("session", "if not self.context.set_tensor_address(name, pointer):", "if False:"),
+    "shapes never inferred": ("session", "missing = self.context.infer_shapes()", "missing = []"),
+    "no scratch memory": ("session", "self.context.set_device_memory(pointer, size)", "pass"),
     "too little scratch memory": (
-        "trt_session",
-        "size = max(int(self.context.update_device_memory_size_for_shapes()), ALIGNED)",
-        "size = ALIGNED",
+        "session",
+        "size = max(int(self.context.update_device_memory_size_for_shapes()), SCRATCH_ALIGNMENT)",
+        "size = SCRATCH_ALIGNMENT",
     ),
     "memory left to TensorRT": (
-        "trt_session",
+        "session",
         "ExecutionContextAllocationStrategy.USER_MANAGED",
         "ExecutionContextAllocationStrategy.STATIC",
     ),
-    "the default stream": ("trt_session", "self.context.execute_async_v3(self.stream)", "self.context.execute_async_v3(0)"),
+    "the default stream": ("session", "self.context.execute_async_v3(self.stream)", "self.context.execute_async_v3(0)"),
     "no warm-up before the recording": (
-        "trt_session",
-        "        self.enqueue()\n        self.device.synchronize(self.stream)\n        if not graph:",
-        "        if not graph:",
+        "session",
+        "        self.enqueue()\n        self.driver.synchronize(self.stream)\n",
+        "",
     ),
     "recording while work is under way": (
-        "trt_session",
-        "        self.enqueue()\n        self.device.synchronize(self.stream)\n",
+        "session",
+        "        self.enqueue()\n        self.driver.synchronize(self.stream)\n",
         "        self.enqueue()\n",
     ),
     "the recorded context run directly": (
-        "trt_session",
-        "            if self.recorded is None:\n                self.enqueue()",
+        "session",
+        "            if self.graph is None:\n                self.enqueue()",
         "            if True:\n                self.enqueue()",
     ),
-    "outputs read before the run is over": ("trt_session", "self.device.wait(run.event)", "pass"),
-    "one staging set for runs that overlap": ("trt_session", "            self.free.popleft()\n", ""),
+    "outputs read before the run is over": ("session", "self.driver.wait_for_event(run.event)", "pass"),
+    "one staging set for runs that overlap": ("session", "            self.free.popleft()\n", ""),
     "uploads from memory that is not pinned": (
-        "trt_session",
-        "self.device.upload(slot.pointer, staging[name], self.stream)",
-        "self.device.upload(slot.pointer, staging[name].copy(), self.stream)",
+        "session",
+        "self.driver.upload(tensor.pointer, staging[name], self.stream)",
+        "self.driver.upload(tensor.pointer, staging[name].copy(), self.stream)",
     ),
     "held inputs sent anyway": (
-        "trt_session",
-        "{**self.held, **inputs}, graph=self.graph)",
-        "dict(self.held), graph=self.graph)",
+        "session",
+        "{**self.held, **inputs}, capture=self.capture)",
+        "dict(self.held), capture=self.capture)",
     ),
-    "nothing given back": ("trt_session", "self.closing = weakref.finalize(self, self.owned.release)", "pass"),
-    "graphs kept": ("trt_session", "            self.device.close_graph(graph)", "            pass"),
-    "engines never kept": ("tensorrt", "self.engines.keep(graph.stem, key, built.plan, time.perf_counter() - started)", "pass"),
+    "nothing given back": ("session", "self.closing = weakref.finalize(self, self.resources.release)", "pass"),
+    "graphs kept": ("session", "            self.driver.close_graph(graph)", "            pass"),
+    "engines never kept": ("backend", "self.cache.store(graph.stem, key, built.plan, time.perf_counter() - started)", "pass"),
 }
 
 
 def source(name: str) -> str:
     """The source of a module of the backend."""
-    spec = importlib.util.find_spec(f"runtime.backends.{name}")
+    spec = importlib.util.find_spec(f"runtime.backends.tensorrt.{name}")
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def source(name: str) -> str:
 
 def load(name: str, changed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the backend from changed source, in the place of the real one."""
-    full = f"runtime.backends.{name}"
+    full = f"runtime.backends.tensorrt.{name}"
     spec = importlib.util.find_spec(full)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

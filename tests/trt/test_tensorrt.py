@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from runtime import Localizer, devices
-from runtime.backends import tensorrt
-from runtime.backends.cuda_memory import Card, CudaRuntime
 from runtime.backends.graph_hash import graph_hash
-from runtime.backends.tensorrt import TensorRTBackend
-from runtime.backends.trt_build import BuildOptions, EngineError, build_plan
-from runtime.backends.trt_engines import Engines
+from runtime.backends.tensorrt import EngineOptions, TensorRTBackend, backend
+from runtime.backends.tensorrt.build import EngineError, build_plan
+from runtime.backends.tensorrt.cache import EngineCache
+from runtime.backends.tensorrt.driver import CudaDriver, EngineTarget
 from runtime.errors import DeviceError, DeviceMemoryError
 from tests.configs import photo
 from tests.trt.drive import drive, feed, small_graph, wanted
@@ -32,12 +31,12 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(major: int = 11, *fails: str, **options: object) -> tuple[TensorRTBackend, Fake, FakeCard]:
     card = FakeCard()
     fake = Fake(major, card, *fails)
-    return TensorRTBackend(trt=fake, runtime=card, **options), fake, card
+    return TensorRTBackend(trt=fake, driver=card, **options), fake, card
 
 
 @pytest.mark.parametrize("major", MAJORS)
 def test_the_whole_drive(tmp_path: Path, major: int) -> None:
-    drive(tensorrt, tmp_path, major)
+    drive(backend, tmp_path, major)
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -76,19 +75,19 @@ def test_every_none_and_false_is_an_error_with_its_reason(tmp_path: Path, fault:
 
 def test_parser_errors_carry_code_operator_and_node(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        build_plan(Fake(10, FakeCard(), "parse"), small_graph(tmp_path), BuildOptions())
+        build_plan(Fake(10, FakeCard(), "parse"), small_graph(tmp_path), EngineOptions())
     assert caught.value.nodes == (("INVALID_NODE", "Resize", "node_resize"),)
 
 
 def test_tf32_is_there_on_request_alone(tmp_path: Path) -> None:
-    backend, fake, _ = opened(options=BuildOptions(tf32=True, level=5))
+    backend, fake, _ = opened(options=EngineOptions(tf32=True, level=5))
     backend.open(small_graph(tmp_path))
     assert fake.builds == [{"flags": {"TF32"}, "level": 5}]
 
 
 @pytest.mark.parametrize("content", [b"", b"learnt", b"another card"])
 def test_the_timing_cache_is_used_or_begun_anew(tmp_path: Path, content: bytes) -> None:
-    found = build_plan(Fake(11, FakeCard()), small_graph(tmp_path), BuildOptions(), content)
+    found = build_plan(Fake(11, FakeCard()), small_graph(tmp_path), EngineOptions(), content)
     assert found.timing_cache == (b"learnt" if content == b"learnt" else b"learnt here")
 
 
@@ -108,7 +107,7 @@ def test_inputs_of_another_type_or_shape_are_refused(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_told_as_such_and_nothing_stays(tmp_path: Path) -> None:
     card = FakeCard(limit=9_000)
-    backend = TensorRTBackend(trt=Fake(11, card), runtime=card)
+    backend = TensorRTBackend(trt=Fake(11, card), driver=card)
     with pytest.raises(DeviceMemoryError):
         backend.open(small_graph(tmp_path))
     assert card.left() == {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "events": 0}
@@ -120,14 +119,14 @@ class TestEngines:
     def kept(self, tmp_path: Path, major: int = 11) -> tuple[Path, TensorRTBackend, Fake]:
         backend, fake, _ = opened(major)
         backend.open(small_graph(tmp_path))
-        (plan,) = backend.engines.folder.glob("*.plan")
+        (plan,) = backend.cache.folder.glob("*.plan")
         return plan, backend, fake
 
     def test_the_description_says_what_it_was_built_for(self, tmp_path: Path) -> None:
         plan, _, _ = self.kept(tmp_path)
         about = json.loads(plan.with_suffix(".json").read_text())
         assert about["bytes"] == plan.stat().st_size
-        assert about["key"]["card"] == {"name": "Test Card", "capability": "9.0", "cuda": "13.0"}
+        assert about["key"]["target"] == {"name": "Test Card", "capability": "9.0", "cuda": "13.0"}
         assert about["key"]["graph"] == graph_hash(tmp_path / "masked.onnx")
         assert plan.stat().st_mode & 0o077 == 0
 
@@ -161,7 +160,7 @@ class TestEngines:
         else:
             sidecar.write_text(sidecar.read_text().replace("Test Card", "Other Card"))
         said: list[str] = []
-        backend.say = said.append
+        backend.report = said.append
         backend.open(tmp_path / "masked.onnx")
         assert len(fake.builds) == 2
         assert len(said) == 1
@@ -171,8 +170,8 @@ class TestEngines:
         other, fake, card = opened(10, policy="refuse")
         with pytest.raises(DeviceError, match="there is one for another TensorRT, and engines are not built on first use"):
             other.open(tmp_path / "masked.onnx")
-        card.identity = Card("New Card", "12.0", "13.0")
-        moved = TensorRTBackend(trt=Fake(11, card), runtime=card, policy="refuse")
+        card.identity = EngineTarget("New Card", "12.0", "13.0")
+        moved = TensorRTBackend(trt=Fake(11, card), driver=card, policy="refuse")
         with pytest.raises(DeviceError, match="another card or CUDA"):
             moved.open(tmp_path / "masked.onnx")
         assert fake.builds == []
@@ -182,7 +181,7 @@ class TestEngines:
         folder.mkdir()
         folder.chmod(0o777)
         with pytest.raises(DeviceError, match="an engine is code"):
-            Engines(folder)
+            EngineCache(folder)
 
     def test_an_engine_of_the_other_major_is_never_loaded(self, tmp_path: Path) -> None:
         self.kept(tmp_path, 10)
@@ -203,14 +202,14 @@ class TestMissing:
         fake = Fake(11, card)
         fake.__version__ = "9.3.0"
         with pytest.raises(DeviceError, match=r"found TensorRT 9\.3\.0"):
-            TensorRTBackend(trt=fake, runtime=card)
+            TensorRTBackend(trt=fake, driver=card)
 
     def test_the_real_bindings_tell_of_a_missing_card(self) -> None:
         bindings = pytest.importorskip("cuda.bindings.runtime")
         if int(bindings.cudaGetDeviceCount()[0]) == 0:
             pytest.skip("there is a card here")
         with pytest.raises(DeviceError, match=r"found no NVIDIA card that can be used\. Cause: cudaError"):
-            CudaRuntime()
+            CudaDriver()
 
     def test_lower_precision_is_not_made_up(self, tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="asked for bf16 on `tensorrt`"):

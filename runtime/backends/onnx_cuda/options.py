@@ -1,4 +1,4 @@
-"""What can be asked of CUDA besides the card, and how ONNX Runtime is told."""
+"""What can be asked of CUDA besides the card, and how it is passed to ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ class CudaOptions:
         return [(TENSORRT, self.tensorrt(graph)), *listed] if self.provider == "tensorrt" else listed
 
     def tensorrt(self, graph: Path | None) -> dict[str, str]:
-        """Options of the TensorRT provider. Its own cache names know no weights, so ours are hashed into the prefix."""
-        told = {"device_id": str(self.index)}
+        """Options of the TensorRT provider. Its own cache names ignore the weights, so ours are hashed into the prefix."""
+        options = {"device_id": str(self.index)}
         if graph is None:
-            return told
+            return options
         folder = bundle_home() / CACHE
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {
+        cache = {
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(folder),
             "trt_engine_cache_prefix": graph_hash(graph)[:32],
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(folder),
         }
-        return told | kept
+        return options | cache
 
     def wanted(self) -> str:
         """The provider that must come first in every session."""
@@ -81,7 +81,7 @@ def read_options(given: Mapping[str, Any] | None, index: int) -> CudaOptions:
         raise DeviceError(f"asked for `cuda` with options that it does not have: {error}") from error
     if given and "index" in given and options.index != index:
         raise DeviceError(
-            f"asked for card {index} by the device and for card {options.index} by `device_options`; say it once: "
+            f"asked for card {index} by the device and for card {options.index} by `device_options`; give it once: "
             f'`device="cuda:{options.index}"`'
         )
     return replace(options, index=index)

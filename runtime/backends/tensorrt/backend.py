@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.records import RecordError, from_json
-from runtime.backends.cuda_memory import CudaRuntime, DeviceRuntime
 from runtime.backends.graph_hash import graph_hash
-from runtime.backends.trt_build import BuildOptions, EngineError, Trt, build_plan, make_log
-from runtime.backends.trt_engines import FOLDER, Engines, Key, Policy, write
-from runtime.backends.trt_session import TensorRTSession
+from runtime.backends.tensorrt.build import EngineError, EngineOptions, TensorRT, build_plan, make_log
+from runtime.backends.tensorrt.cache import FOLDER, EngineCache, EngineKey, Policy
+from runtime.backends.tensorrt.driver import CudaDriver, Driver
+from runtime.backends.tensorrt.session import TensorRTSession
 from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
 
 MAJORS = (10, 11)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-Say = Callable[[str], None]
+CAPTURED = ("masked", "saliency", "text")  # graphs whose launches are captured: the small, much repeated ones
+Report = Callable[[str], None]
 
 
 class TensorRTBackend:
     """Graphs on an NVIDIA card, each built into an engine when it is first opened."""
 
     device = "tensorrt"
-    # What else a card computes in stands in the bundle's graphs; tf32 is float32 with products of 10 bits.
+    # Other precisions are part of the bundle's graphs; tf32 is float32 with products of 10 bits.
     precisions: tuple[str, ...] = ("fp32", "tf32")
 
     def __init__(
@@ -35,31 +36,33 @@ class TensorRTBackend:
         index: int = 0,
         *,
         policy: Policy = "rebuild",
-        options: BuildOptions | None = None,
-        trt: Trt | None = None,
-        runtime: DeviceRuntime | None = None,
-        say: Say = lambda line: None,
+        options: EngineOptions | None = None,
+        trt: TensorRT | None = None,
+        driver: Driver | None = None,
+        report: Report = lambda line: None,
     ) -> None:
-        """Open a card; `policy` says what is done where no fitting engine is kept: `rebuild`, or `refuse` and tell."""
+        """Open a card; `policy` says what happens where no fitting engine is stored: `rebuild` it, or `refuse` to open."""
         self.trt = import_tensorrt() if trt is None else trt
         check_version(self.trt)
-        self.card_runtime = CudaRuntime(index) if runtime is None else runtime
-        self.card = self.card_runtime.card()
-        self.policy, self.options, self.say = policy, options or BuildOptions(), say
-        self.engines = Engines(bundle_home() / FOLDER)
+        self.driver = CudaDriver(index) if driver is None else driver
+        self.target = self.driver.target()
+        self.policy, self.options, self.report = policy, options or EngineOptions(), report
+        self.cache = EngineCache(bundle_home() / FOLDER)
         self.log = make_log(self.trt)  # must outlive the runtime, which must outlive its engines
         self.runtime = self.trt.Runtime(self.log)
-        self.detail = f"TensorRT {self.trt.__version__}, {self.card.name} (compute {self.card.capability}), CUDA {self.card.cuda}"
+        self.detail = (
+            f"TensorRT {self.trt.__version__}, {self.target.name} (compute {self.target.capability}), CUDA {self.target.cuda}"
+        )
 
     @classmethod
     def from_options(cls, given: Mapping[str, Any], index: int) -> TensorRTBackend:
-        """Open a card with what a user asks of it: `policy`, and the fields of BuildOptions."""
+        """Open a card with a user's `device_options`: `policy`, and the fields of EngineOptions."""
         rest = dict(given)
         policy = rest.pop("policy", "rebuild")
         if policy not in POLICIES:
             raise DeviceError(f"asked for the policy `{policy}`; found {' and '.join(POLICIES)}. Choose one of them")
         try:
-            options = from_json(BuildOptions, rest, "device_options")
+            options = from_json(EngineOptions, rest, "device_options")
         except RecordError as error:
             raise DeviceError(f"asked for `tensorrt` with options that it does not have: {error}; besides: `policy`") from error
         return cls(index, policy=policy, options=options)
@@ -72,46 +75,42 @@ class TensorRTBackend:
                 "bundle was built in. Build it with `--precision fp16`, or leave `precision` out"
             )
         options = replace(self.options, tf32=True) if precision == "tf32" else self.options
-        return TensorRTSession(self.trt, self.card_runtime, self.load(graph, options), graph=recorded(graph))
+        engine = self.load(graph, options)
+        return TensorRTSession(self.trt, self.driver, engine, capture=graph.stem.startswith(CAPTURED))
 
-    def load(self, graph: Path, options: BuildOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
-        """The engine of a graph, from the folder or built anew."""
-        key = Key(graph_hash(graph), str(self.trt.__version__), self.card, options)
-        with self.engines.locked(graph.stem, key):
-            plan, reason = self.engines.find(graph.stem, key)
+    def load(self, graph: Path, options: EngineOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
+        """The engine of a graph, from the cache or newly built."""
+        key = EngineKey(graph_hash(graph), str(self.trt.__version__), self.target, options)
+        with self.cache.locked(graph.stem, key):
+            plan, reason = self.cache.load(graph.stem, key)
             if plan is not None:
                 engine = self.runtime.deserialize_cuda_engine(plan)
                 if engine is not None:
                     return engine
-                reason = f"TensorRT did not take the one that lies there: {self.log.worst()}"
+                reason = f"TensorRT refused the stored one: {self.log.errors()}"
             engine = self.runtime.deserialize_cuda_engine(self.build(graph, key, reason))
         if engine is None:
-            raise EngineError(f"TensorRT does not take the engine of `{graph}` that it just built: {self.log.worst()}")
+            raise EngineError(f"TensorRT refuses the engine of `{graph}` that it just built: {self.log.errors()}")
         return engine
 
-    def build(self, graph: Path, key: Key, reason: str) -> bytes:
-        """Build and keep the engine of a graph, where the policy allows it."""
+    def build(self, graph: Path, key: EngineKey, reason: str) -> bytes:
+        """Build and store the engine of a graph, where the policy allows it."""
         if self.policy == "refuse":
             raise DeviceError(
                 f"asked for the engine of `{graph}` on {self.detail}; found no fitting one. Cause: {reason}, and engines are not "
                 "built on first use here. Build it: `python -m export.build --backbone NAME --tensorrt`"
             )
-        self.say(f"building a TensorRT engine of {graph.stem} ({reason}); this takes a minute or more, once")
-        timing = self.engines.timing_cache(key)
+        self.report(f"building a TensorRT engine of {graph.stem} ({reason}); this takes a minute or more, once")
+        timing = self.cache.timing_cache(key)
         started = time.perf_counter()
         built = build_plan(self.trt, graph, key.options, timing.read_bytes() if timing.is_file() else b"")
-        self.engines.keep(graph.stem, key, built.plan, time.perf_counter() - started)
+        self.cache.store(graph.stem, key, built.plan, time.perf_counter() - started)
         if built.timing_cache:
-            write(timing, built.timing_cache)
+            self.cache.store_timings(key, built.timing_cache)
         return built.plan
 
 
-def recorded(graph: Path) -> bool:
-    """Whether a graph's launches are worth recording: the small, much repeated ones."""
-    return graph.stem.startswith(("masked", "saliency", "text"))
-
-
-def check_version(trt: Trt) -> None:
+def check_version(trt: TensorRT) -> None:
     """Refuse a TensorRT that this was not written for."""
     major = int(str(trt.__version__).partition(".")[0])
     if major not in MAJORS:
@@ -121,7 +120,7 @@ def check_version(trt: Trt) -> None:
         )
 
 
-def import_tensorrt() -> Trt:
+def import_tensorrt() -> TensorRT:
     """Import TensorRT, or say what is missing."""
     try:
         return importlib.import_module("tensorrt")

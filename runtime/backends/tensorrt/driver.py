@@ -1,4 +1,4 @@
-"""Memory, streams and graphs of an NVIDIA card, behind a protocol that a test can stand in for.
+"""Memory, streams and graphs of an NVIDIA card, behind a protocol that tests implement without a card.
 
 The only module that imports `cuda.bindings`, and only when a card is opened: neither PyTorch nor pycuda is needed.
 """
@@ -23,19 +23,19 @@ NO_MEMORY = "cudaErrorMemoryAllocation"
 
 
 @dataclass(frozen=True)
-class Card:
-    """What an engine depends on: the card's name, its compute capability, and CUDA's version."""
+class EngineTarget:
+    """What an engine is built for: the card's name, its compute capability, and CUDA's version."""
 
     name: str
     capability: str
     cuda: str
 
 
-class DeviceRuntime(Protocol):
+class Driver(Protocol):
     """What the TensorRT backend asks of a card. Pointers, streams, events and graphs are plain numbers."""
 
-    def card(self) -> Card:
-        """The card in use."""
+    def target(self) -> EngineTarget:
+        """What engines for this card are built for."""
         ...
 
     def allocate(self, size: int) -> int:
@@ -46,16 +46,16 @@ class DeviceRuntime(Protocol):
         """Give memory on the card back."""
         ...
 
-    def pinned(self, size: int) -> Bytes:
-        """Memory of the host that the card copies from and to by itself; kept as long as the array lives."""
+    def allocate_pinned(self, size: int) -> Bytes:
+        """Memory of the host that the card copies from and to by itself, until it is given to `free_pinned`."""
         ...
 
-    def unpin(self, host: Bytes) -> None:
+    def free_pinned(self, host: Bytes) -> None:
         """Give such memory back; the array must not be used any more."""
         ...
 
-    def stream(self) -> int:
-        """A stream of its own, never the default one."""
+    def open_stream(self) -> int:
+        """A new stream, never the default one."""
         ...
 
     def close_stream(self, stream: int) -> None:
@@ -70,11 +70,11 @@ class DeviceRuntime(Protocol):
         """Copy from the card when the stream gets there."""
         ...
 
-    def mark(self, stream: int) -> int:
+    def record_event(self, stream: int) -> int:
         """An event at the stream's present end."""
         ...
 
-    def wait(self, event: int) -> None:
+    def wait_for_event(self, event: int) -> None:
         """Wait for an event, and give it back."""
         ...
 
@@ -95,7 +95,7 @@ class DeviceRuntime(Protocol):
         ...
 
 
-class CudaRuntime:
+class CudaDriver:
     """The card itself, through NVIDIA's own bindings."""
 
     def __init__(self, index: int = 0, *, asked: str = "tensorrt") -> None:
@@ -105,19 +105,19 @@ class CudaRuntime:
             raise DeviceError(f"asked for `{asked}:{index}`; found {count} card(s). Cause: cards count from 0. Choose another")
         self.call("cudaSetDevice", index)
 
-    def call(self, name: str, *given: object) -> Any:  # noqa: ANN401 - as many kinds as there are functions
+    def call(self, name: str, *given: object) -> Any:  # noqa: ANN401 - every function of CUDA gives another type
         """Call a function of CUDA's runtime; every error is raised, with its name."""
         error, *found = getattr(self.rt, name)(*given)
         if int(error):
-            raise fault(error.name, name, self.asked)
+            raise cuda_error(error.name, name, self.asked)
         return found[0] if len(found) == 1 else found
 
-    def card(self) -> Card:
-        """The card in use."""
+    def target(self) -> EngineTarget:
+        """What engines for this card are built for."""
         found = self.call("cudaGetDeviceProperties", self.index)
         name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
         version = int(self.call("cudaRuntimeGetVersion"))
-        return Card(name.rstrip("\0"), f"{found.major}.{found.minor}", f"{version // 1000}.{version % 1000 // 10}")
+        return EngineTarget(name.rstrip("\0"), f"{found.major}.{found.minor}", f"{version // 1000}.{version % 1000 // 10}")
 
     def allocate(self, size: int) -> int:
         """Memory on the card."""
@@ -127,16 +127,16 @@ class CudaRuntime:
         """Give memory on the card back."""
         self.call("cudaFree", pointer)
 
-    def pinned(self, size: int) -> Bytes:
+    def allocate_pinned(self, size: int) -> Bytes:
         """Pinned memory of the host, as an array over it."""
         pointer = int(self.call("cudaMallocHost", max(size, 1)))
         return np.ctypeslib.as_array((ctypes.c_uint8 * max(size, 1)).from_address(pointer))[:size]
 
-    def unpin(self, host: Bytes) -> None:
+    def free_pinned(self, host: Bytes) -> None:
         """Give pinned memory back."""
         self.call("cudaFreeHost", host.ctypes.data)
 
-    def stream(self) -> int:
+    def open_stream(self) -> int:
         """A stream that does not wait for the default one."""
         return int(self.call("cudaStreamCreateWithFlags", self.rt.cudaStreamNonBlocking))
 
@@ -154,13 +154,13 @@ class CudaRuntime:
         kind = self.rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self.call("cudaMemcpyAsync", host.ctypes.data, pointer, host.nbytes, kind, stream)
 
-    def mark(self, stream: int) -> int:
+    def record_event(self, stream: int) -> int:
         """An event at the stream's present end."""
         event = self.call("cudaEventCreateWithFlags", self.rt.cudaEventDisableTiming)
         self.call("cudaEventRecord", event, stream)
         return int(event)
 
-    def wait(self, event: int) -> None:
+    def wait_for_event(self, event: int) -> None:
         """Wait for an event, and give it back."""
         self.call("cudaEventSynchronize", event)
         self.call("cudaEventDestroy", event)
@@ -191,8 +191,8 @@ class CudaRuntime:
         self.call("cudaGraphExecDestroy", graph)
 
 
-def fault(error: str, name: str, asked: str) -> DeviceError:
-    """What an error of CUDA's means here."""
+def cuda_error(error: str, function: str, asked: str) -> DeviceError:
+    """The error of the project for an error of a function of CUDA's."""
     if error in NO_CARD:
         return DeviceError(
             f"asked for `{asked}`; found no NVIDIA card that can be used. Cause: {error}: there is no card, or no driver, or one "
@@ -200,11 +200,11 @@ def fault(error: str, name: str, asked: str) -> DeviceError:
         )
     if error == NO_MEMORY:
         return DeviceMemoryError(
-            f"asked for memory on the card; found too little free ({name}: {error}). Close what else uses the card, or build a "
-            "bundle of a smaller `--batch`"
+            f"asked for memory on the card; found too little free ({function}: {error}). Close what else uses the card, or build "
+            "a bundle of a smaller `--batch`"
         )
     return DeviceError(
-        f"asked the card for {name}; found {error}. Check `nvidia-smi`; after such an error start the program again"
+        f"asked the card for {function}; found {error}. Check `nvidia-smi`; after such an error start the program again"
     )
 
 

@@ -14,62 +14,62 @@ CAUSES = {
     100: "the driver sees no card. Check `nvidia-smi`; a container needs `--gpus all`",
     803: "the driver in the kernel and its libraries differ in version. Restart the machine",
     804: "the container's CUDA is newer than the driver allows. Update the driver",
-    999: "the driver failed for a reason that it does not tell. Check `nvidia-smi`, or restart the machine",
+    999: "the driver failed for a reason that it does not give. Check `nvidia-smi`, or restart the machine",
 }
 UNKNOWN = "the driver refused (error {}). Check `nvidia-smi`"
 
 
 @dataclass(frozen=True)
-class Card:
-    """One NVIDIA card, and its memory in bytes."""
+class InstalledCard:
+    """One NVIDIA card of this machine, and its memory in bytes."""
 
     index: int
     name: str
     memory: int
 
 
-def cards(asked: str = "cuda") -> list[Card]:
+def list_cards(asked: str = "cuda") -> list[InstalledCard]:
     """The cards that this process may use; raises DeviceError where there is no driver or no card."""
     try:
         driver = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise refused(asked, f"there is no NVIDIA driver (`{LIBRARY}` cannot be loaded). Install the driver") from error
+        raise no_card(asked, f"there is no NVIDIA driver (`{LIBRARY}` cannot be loaded). Install the driver") from error
     check(driver.cuInit(0), asked)
     count = ctypes.c_int()
     check(driver.cuDeviceGetCount(ctypes.byref(count)), asked)
     if count.value == 0:
-        raise refused(asked, CAUSES[100])
-    return [look(driver, index, asked) for index in range(count.value)]
+        raise no_card(asked, CAUSES[100])
+    return [read_card(driver, index, asked) for index in range(count.value)]
 
 
-def card(index: int, asked: str) -> Card:
-    """One card, or DeviceError telling which there are."""
-    found = cards(asked)
-    if index < len(found):
-        return found[index]
-    there = ", ".join(f"{one.index} ({one.name})" for one in found)
+def find_card(index: int, asked: str) -> InstalledCard:
+    """One card, or DeviceError listing those that there are."""
+    cards = list_cards(asked)
+    if index < len(cards):
+        return cards[index]
+    there = ", ".join(f"{card.index} ({card.name})" for card in cards)
     raise DeviceError(
         f"asked for `{asked}`; found the cards {there}. Cause: there is no card {index}. Choose one of those; "
         "`CUDA_VISIBLE_DEVICES` may hide others"
     )
 
 
-def look(driver: ctypes.CDLL, index: int, asked: str) -> Card:
+def read_card(driver: ctypes.CDLL, index: int, asked: str) -> InstalledCard:
     """Name and memory of a card."""
     handle, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(128)
     check(driver.cuDeviceGet(ctypes.byref(handle), index), asked)
     check(driver.cuDeviceGetName(name, len(name), handle), asked)
     check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle), asked)
-    return Card(index, name.value.decode(errors="replace"), memory.value)
+    return InstalledCard(index, name.value.decode(errors="replace"), memory.value)
 
 
 def check(status: int, asked: str) -> None:
     """Raise DeviceError where the driver refuses."""
     if status:
-        raise refused(asked, CAUSES.get(status, UNKNOWN.format(status)))
+        raise no_card(asked, CAUSES.get(status, UNKNOWN.format(status)))
 
 
-def refused(asked: str, cause: str) -> DeviceError:
+def no_card(asked: str, cause: str) -> DeviceError:
     """No card can be used."""
     return DeviceError(
         f"asked for `{asked}`; found no NVIDIA card that can be used. Cause: {cause}, or use `--device cpu`; "

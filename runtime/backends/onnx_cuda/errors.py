@@ -1,4 +1,4 @@
-"""ONNX Runtime's faults on a card, told as asked, found, cause and repair."""
+"""ONNX Runtime's exceptions on a card, as errors that name what was asked, what was found, the cause and the repair."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ MEMORY = re.compile(
     r"|BFCArena|available memory of .* is smaller than requested",
     re.IGNORECASE,
 )
-LONGEST = 600  # characters of ONNX Runtime's own words
+LONGEST = 600  # characters of ONNX Runtime's own message
 LIBRARIES = "`pip install --upgrade 'onnxruntime-gpu[cuda,cudnn]'`"
 
 
 def from_onnxruntime(error: BaseException) -> bool:
-    """Whether ONNX Runtime raised it."""
+    """Whether ONNX Runtime raised an exception."""
     return type(error).__module__.endswith(STATE) or type(error) in (RuntimeError, ValueError)
 
 
-def translate(error: BaseException, *, asked: str, graph: str, said: str) -> BaseException:
-    """Our error for ONNX Runtime's; what is neither its nor its doing comes back as it is."""
+def translate(error: BaseException, *, asked: str, graph: str, preload_output: str) -> BaseException:
+    """Our error for ONNX Runtime's; any other exception is given back unchanged."""
     if isinstance(error, VlscoreError) or not from_onnxruntime(error):
         return error
-    words = shorten(str(error))
+    message = shorten(str(error))
     if MEMORY.search(str(error)):
         return DeviceMemoryError(
-            f"asked for {graph} on `{asked}`; found too little free memory on the card. Cause: {words}. Close what else uses "
+            f"asked for {graph} on `{asked}`; found too little free memory on the card. Cause: {message}. Close what else uses "
             "the card, or build a bundle of a smaller `--batch`"
         )
     if type(error).__name__ in BROKEN:
-        return BundleError(f"ONNX Runtime cannot load {graph} for `{asked}`: {words}")
-    heard = f" ({shorten(said)})" if said else ""
+        return BundleError(f"ONNX Runtime cannot load {graph} for `{asked}`: {message}")
+    printed = f" ({shorten(preload_output)})" if preload_output else ""
     return DeviceError(
-        f"asked for {graph} on `{asked}`; found that ONNX Runtime cannot run all of it there. Cause: {words}{heard}. Where a "
+        f"asked for {graph} on `{asked}`; found that ONNX Runtime cannot run all of it there. Cause: {message}{printed}. Where a "
         f"CUDA or cuDNN library is missing: {LIBRARIES}. Or use `--device cpu`; it never falls back in silence"
     )
 
 
-def no_cuda(ort: ModuleType, asked: str, provider: str) -> DeviceError:
+def no_provider(ort: ModuleType, asked: str, provider: str) -> DeviceError:
     """The installed wheel was built without the provider."""
     return DeviceError(
         f"asked for `{asked}`; found ONNX Runtime {ort.__version__} with {', '.join(ort.get_available_providers())}. Cause: this "
@@ -51,7 +51,7 @@ def no_cuda(ort: ModuleType, asked: str, provider: str) -> DeviceError:
     )
 
 
-def shorten(words: str) -> str:
-    """Words in one line, not too many, without the full stop that our sentence brings."""
-    flat = " ".join(words.split()).rstrip(".")
+def shorten(text: str) -> str:
+    """A text in one line, cut where it is too long, without the full stop that our sentence brings."""
+    flat = " ".join(text.split()).rstrip(".")
     return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."

@@ -1,6 +1,6 @@
-"""An ONNX graph to a TensorRT plan: one way for TensorRT 10, 11 and RTX, whose module is given.
+"""An ONNX graph to a TensorRT engine: the same steps for TensorRT 10, 11 and RTX, whose module is passed in.
 
-Half of the calls tell of failure by None or False alone, and why by the logger: both become one error here.
+Half of the calls report failure by None or False alone, and the reason through the logger: both become one error here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from engine.records import check_fields
 from runtime.errors import DeviceError
 
-Trt = Any  # the module, whose classes are only there when it is
-WORST = 3  # lines of the log that an error carries
+TensorRT = Any  # the module, which is only there on machines that have it
+LINES = 3  # of the log that an error quotes
 
 
 @dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What an engine is built for. The precisions of its layers are those that stand in the graph."""
+class EngineOptions:
+    """How an engine is built. The precisions of its layers are those of the graph."""
 
     tf32: bool = False  # rounds float32 products to 10 bits
     workspace: int = 4 << 30  # bytes that a layer may try
@@ -30,8 +30,8 @@ class BuildOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """A plan, and what was learnt about its layers' speeds, for the next build."""
+class BuiltEngine:
+    """A serialized engine, and the measured speeds of its layers for the next build."""
 
     plan: bytes
     timing_cache: bytes
@@ -45,8 +45,8 @@ class EngineError(DeviceError):
         self.nodes = nodes
 
 
-def make_log(trt: Trt) -> Any:  # noqa: ANN401
-    """A logger that keeps what it is told; it must outlive everything that was made with it."""
+def make_log(trt: TensorRT) -> Any:  # noqa: ANN401
+    """A logger that keeps its lines; it must outlive everything that was made with it."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps (severity, line)."""
@@ -59,40 +59,40 @@ def make_log(trt: Trt) -> Any:  # noqa: ANN401
             """Called by TensorRT."""
             self.lines.append((severity, line))
 
-        def worst(self) -> str:
+        def errors(self) -> str:
             """The last errors, in one line."""
             errors = [line for severity, line in self.lines if int(severity) <= int(trt.ILogger.Severity.ERROR)]
-            return " | ".join(" ".join(line.split()) for line in errors[-WORST:]) or "TensorRT gave no reason"
+            return " | ".join(" ".join(line.split()) for line in errors[-LINES:]) or "TensorRT gave no reason"
 
     return Log()
 
 
-def build_plan(trt: Trt, graph: Path, options: BuildOptions, timing_cache: bytes = b"") -> Built:
-    """Parse a graph of fixed shapes and build its engine; raises EngineError with TensorRT's own words."""
+def build_plan(trt: TensorRT, graph: Path, options: EngineOptions, timing_cache: bytes = b"") -> BuiltEngine:
+    """Parse a graph of fixed shapes and build its engine; raises EngineError with TensorRT's own message."""
     log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(network_flags(trt))
     if network is None:
-        raise EngineError(f"TensorRT {trt.__version__} made no network for `{graph}`: {log.worst()}")
+        raise EngineError(f"TensorRT {trt.__version__} made no network for `{graph}`: {log.errors()}")
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
-        raise refused(trt, graph, parser, log)
-    config = configured(trt, builder, options)
-    cache = with_cache(config, timing_cache)
+        raise parser_error(trt, graph, parser, log)
+    config = make_config(trt, builder, options)
+    cached = set_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(f"TensorRT {trt.__version__} built no engine of `{graph}`: {log.worst()}")
-    learnt = config.get_timing_cache() if cache else None
-    return Built(bytes(plan), b"" if learnt is None else bytes(learnt.serialize()))
+        raise EngineError(f"TensorRT {trt.__version__} built no engine of `{graph}`: {log.errors()}")
+    timing = config.get_timing_cache() if cached else None
+    return BuiltEngine(bytes(plan), b"" if timing is None else bytes(timing.serialize()))
 
 
-def network_flags(trt: Trt) -> int:
-    """Strong typing: what a layer computes in stands in the graph. The flag's number differs between versions."""
+def network_flags(trt: TensorRT) -> int:
+    """Strong typing: layers compute in the types of the graph. The flag's number differs between versions."""
     members = trt.NetworkDefinitionCreationFlag.__members__
     return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0
 
 
-def configured(trt: Trt, builder: Any, options: BuildOptions) -> Any:  # noqa: ANN401
+def make_config(trt: TensorRT, builder: Any, options: EngineOptions) -> Any:  # noqa: ANN401
     """The builder's settings."""
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
@@ -102,22 +102,22 @@ def configured(trt: Trt, builder: Any, options: BuildOptions) -> Any:  # noqa: A
     return config
 
 
-def with_cache(config: Any, content: bytes) -> bool:  # noqa: ANN401
-    """Give the builder what earlier builds learnt; a cache of another card is refused, and an empty one taken instead."""
+def set_timing_cache(config: Any, content: bytes) -> bool:  # noqa: ANN401
+    """Give the builder the timings of earlier builds; those of another card are refused, and an empty cache is set instead."""
     cache = config.create_timing_cache(content)
     if cache is not None and config.set_timing_cache(cache, False):
         return True
-    fresh = config.create_timing_cache(b"")
-    return fresh is not None and bool(config.set_timing_cache(fresh, False))
+    empty = config.create_timing_cache(b"")
+    return empty is not None and bool(config.set_timing_cache(empty, False))
 
 
-def refused(trt: Trt, graph: Path, parser: Any, log: Any) -> EngineError:  # noqa: ANN401
-    """What the parser says against a graph."""
-    errors = [parser.get_error(place) for place in range(parser.num_errors)]
+def parser_error(trt: TensorRT, graph: Path, parser: Any, log: Any) -> EngineError:  # noqa: ANN401
+    """The parser's reasons to refuse a graph."""
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
     nodes = tuple((error.code().name, error.node_operator(), error.node_name()) for error in errors)
-    told = [
-        f"{code} at {kind} `{name}`: {' '.join(error.desc().split())}"
-        for (code, kind, name), error in zip(nodes, errors, strict=True)
+    reasons = [
+        f"{code} at {operator} `{name}`: {' '.join(error.desc().split())}"
+        for (code, operator, name), error in zip(nodes, errors, strict=True)
     ]
-    reason = "; ".join(told) or log.worst()
+    reason = "; ".join(reasons) or log.errors()
     return EngineError(f"TensorRT {trt.__version__} cannot read `{graph}`: {reason}. Build the bundle again", nodes)

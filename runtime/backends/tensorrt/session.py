@@ -1,0 +1,234 @@
+"""One TensorRT engine on a stream of its own: fixed addresses, memory that we manage, two runs under way at once."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.session import Arrays, Outputs, Pending
+from runtime.backends.tensorrt.build import EngineError, TensorRT
+from runtime.backends.tensorrt.driver import Bytes, Driver
+from runtime.errors import DeviceError
+
+STAGING_SETS = 2  # the next run is put on the stream while one is under way
+SCRATCH_ALIGNMENT = 256  # the least that TensorRT wants its scratch memory to be
+TYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT64": "int64",
+    "INT32": "int32",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "BOOL": "bool",
+}
+Engine = Any  # of TensorRT
+Staging = Mapping[str, Bytes]  # pinned memory of the host for every tensor that is copied to or from the card
+
+
+@dataclass(frozen=True, slots=True)
+class TensorBuffer:
+    """Memory on the card for one input or output of the engine, with its type and shape."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    pointer: int
+    is_input: bool
+
+
+@dataclass(slots=True, eq=False)
+class PendingRun:
+    """A run on the stream: the staging memory that it uses, the event at its end, and then its outputs."""
+
+    staging: Staging
+    event: int
+    outputs: Outputs | None = None
+
+
+@dataclass(slots=True)
+class CardResources:
+    """All that has to be given back to the card."""
+
+    driver: Driver
+    pointers: list[int] = field(default_factory=list)
+    pinned: list[Bytes] = field(default_factory=list)
+    streams: list[int] = field(default_factory=list)
+    graphs: list[int] = field(default_factory=list)
+
+    def release(self) -> None:
+        """Wait for the streams, then give everything back."""
+        for stream in self.streams:
+            self.driver.synchronize(stream)
+        for graph in self.graphs:
+            self.driver.close_graph(graph)
+        for pointer in self.pointers:
+            self.driver.free(pointer)
+        for host in self.pinned:
+            self.driver.free_pinned(host)
+        for stream in self.streams:
+            self.driver.close_stream(stream)
+
+
+class TensorRTSession:
+    """An engine, ready to run; threads that come at once take turns. Held inputs are on the card from the start."""
+
+    def __init__(
+        self,
+        trt: TensorRT,
+        driver: Driver,
+        engine: Engine,
+        held: Arrays | None = None,
+        *,
+        capture: bool = False,
+    ) -> None:
+        self.trt, self.driver, self.engine, self.capture = trt, driver, engine, capture
+        self.held = dict(held or {})
+        self.lock = threading.RLock()
+        self.resources = CardResources(driver)
+        self.closing = weakref.finalize(self, self.resources.release)
+        self.stream = driver.open_stream()
+        self.resources.streams.append(self.stream)
+        self.context = self.make_context()
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        self.tensors = {name: self.allocate_tensor(name) for name in names}
+        self.allocate_scratch()
+        self.free = deque(self.allocate_staging() for _ in range(STAGING_SETS))
+        self.pending: deque[PendingRun] = deque()
+        self.upload_held()
+        self.warm_up()
+        self.graph = self.capture_graph() if capture else None
+
+    def make_context(self) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
+        """A context without memory of its own."""
+        context = self.engine.create_execution_context(self.trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if context is None:
+            raise EngineError("TensorRT made no execution context; the card may be out of memory")
+        return context
+
+    def allocate_tensor(self, name: str) -> TensorBuffer:
+        """Allocate a tensor's memory on the card and give its address to the context."""
+        kind = self.engine.get_tensor_dtype(name).name
+        if kind not in TYPES:
+            raise EngineError(f"the engine's `{name}` is of type {kind}, which no bundle holds; build the bundle again")
+        dtype, shape = np.dtype(TYPES[kind]), tuple(int(size) for size in self.engine.get_tensor_shape(name))
+        pointer = self.driver.allocate(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        self.resources.pointers.append(pointer)
+        if not self.context.set_tensor_address(name, pointer):
+            raise EngineError(f"TensorRT refused the memory of `{name}`")
+        return TensorBuffer(dtype, shape, pointer, self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT)
+
+    def allocate_scratch(self) -> None:
+        """Check that every shape is known, then give the context its scratch memory."""
+        missing = self.context.infer_shapes()
+        if missing:
+            raise EngineError(f"the engine's shapes are open for {', '.join(missing)}; bundles hold fixed shapes only")
+        size = max(int(self.context.update_device_memory_size_for_shapes()), SCRATCH_ALIGNMENT)
+        pointer = self.driver.allocate(size)
+        self.resources.pointers.append(pointer)
+        self.context.set_device_memory(pointer, size)
+
+    def allocate_staging(self) -> dict[str, Bytes]:
+        """Pinned memory of the host for every tensor that is copied in each run."""
+        return {name: self.allocate_pinned(tensor) for name, tensor in self.tensors.items() if name not in self.held}
+
+    def allocate_pinned(self, tensor: TensorBuffer) -> Bytes:
+        """Pinned memory of the host for one tensor."""
+        host = self.driver.allocate_pinned(int(np.prod(tensor.shape, dtype=np.int64)) * tensor.dtype.itemsize)
+        self.resources.pinned.append(host)
+        return host
+
+    def upload_held(self) -> None:
+        """Upload the held inputs, once."""
+        for name, value in self.held.items():
+            host = self.allocate_pinned(self.tensors[name])
+            host[:] = as_bytes(name, value, self.tensors[name])
+            self.driver.upload(self.tensors[name].pointer, host, self.stream)
+
+    def warm_up(self) -> None:
+        """Run once on zeros: TensorRT puts work off until then, and only a warm context may be captured as a graph."""
+        for staging in self.free:
+            for host in staging.values():
+                host[:] = 0
+        self.upload_inputs(self.free[0])
+        self.enqueue()
+        self.driver.synchronize(self.stream)
+
+    def capture_graph(self) -> int:
+        """Capture the engine's launches as a CUDA graph."""
+        graph = self.driver.capture(self.stream, self.enqueue)
+        self.resources.graphs.append(graph)
+        return graph
+
+    def enqueue(self) -> None:
+        """Put the engine's work on the stream."""
+        if not self.context.execute_async_v3(self.stream):
+            raise EngineError("TensorRT refused to run the engine; its log may say why")
+
+    def upload_inputs(self, staging: Staging) -> None:
+        """Put the copies of all inputs that are not held on the stream."""
+        for name, tensor in self.tensors.items():
+            if tensor.is_input and name not in self.held:
+                self.driver.upload(tensor.pointer, staging[name], self.stream)
+
+    def run(self, inputs: Arrays) -> Outputs:
+        """Run once and wait."""
+        return self.start(inputs)()
+
+    def start(self, inputs: Arrays) -> Pending:
+        """Put a run on the stream; where both staging sets are in use, the older run is waited for first."""
+        with self.lock:
+            if not self.free:
+                self.finish(self.pending[0])
+            staging = self.free[0]
+            for name, tensor in self.tensors.items():
+                if tensor.is_input and name not in self.held:
+                    if name not in inputs:
+                        raise DeviceError(f"the engine asks for `{name}`, which was not given")
+                    staging[name][:] = as_bytes(name, inputs[name], tensor)
+            self.free.popleft()
+            self.upload_inputs(staging)
+            if self.graph is None:
+                self.enqueue()
+            else:
+                self.driver.launch(self.graph, self.stream)
+            for name, tensor in self.tensors.items():
+                if not tensor.is_input:
+                    self.driver.download(staging[name], tensor.pointer, self.stream)
+            run = PendingRun(staging, self.driver.record_event(self.stream))
+            self.pending.append(run)
+        return lambda: self.finish(run)
+
+    def finish(self, run: PendingRun) -> Outputs:
+        """Wait for a run, copy its outputs out, and free its staging set."""
+        with self.lock:
+            if run.outputs is None:
+                self.driver.wait_for_event(run.event)
+                outputs = {name: tensor for name, tensor in self.tensors.items() if not tensor.is_input}
+                run.outputs = {name: from_bytes(run.staging[name], tensor) for name, tensor in outputs.items()}
+                self.pending.remove(run)
+                self.free.append(dict(run.staging))
+                run.staging = {}
+            return run.outputs
+
+    def hold(self, inputs: Arrays) -> TensorRTSession:
+        """A session on the same engine with a context of its own, some of whose inputs stay on the card."""
+        return TensorRTSession(self.trt, self.driver, self.engine, {**self.held, **inputs}, capture=self.capture)
+
+
+def as_bytes(name: str, value: NDArray[Any], tensor: TensorBuffer) -> Bytes:
+    """An input as bytes; its type and shape must be the engine's."""
+    array = np.ascontiguousarray(value)
+    if array.dtype != tensor.dtype or tuple(np.shape(value)) != tensor.shape:
+        raise DeviceError(f"`{name}` must be {tensor.dtype} {tensor.shape}, found {array.dtype} {np.shape(value)}")
+    return array.reshape(-1).view(np.uint8)
+
+
+def from_bytes(host: Bytes, tensor: TensorBuffer) -> NDArray[np.float32]:
+    """A copy of an output in its own shape; halves come back as float32, as from every backend."""
+    return np.array(host.view(tensor.dtype).reshape(tensor.shape), dtype=np.float32)
