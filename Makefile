@@ -9,6 +9,7 @@ MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rt
     $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
 BUNDLES ?= runtime/models/demo-rn runtime/models/demo-vit $(MADE)
 BIN = $(VENV)/bin
+JOBS ?= 2
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test test-full test-rtx test-ort-gpu check bench gpu clean
@@ -21,7 +22,7 @@ demo: $(VENV)/demo.stamp  ## install the light CPU set (no PyTorch), localize in
 	$(BIN)/python -m runtime locate runtime/models/demo.jpg "a guitar" "a microphone" "a high heel" --out out/demo.png
 
 test: $(VENV)/dev.stamp  ## install everything and run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-full: $(VENV)/dev.stamp  ## the tests, with the minutes-long ones (the whole RN50 against the oracle)
 	$(BIN)/python -m pytest

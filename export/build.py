@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Annotated, Optional
@@ -107,6 +108,11 @@ def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | 
     return target
 
 
+def stop(number: int, frame: object) -> None:
+    """End a build that is told to, as if it had failed: what it was writing is removed on the way out."""
+    raise SystemExit(128 + number)
+
+
 def listing(wanted: bool) -> None:
     """Print what can be built and leave, before anything else is asked for."""
     if wanted:
@@ -144,6 +150,7 @@ def main(
     ):
         if value not in allowed:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
+    signal.signal(signal.SIGTERM, stop)
     try:
         shape = (precision, batch, text_batch, named_spec(spec), seed, activation, maps, blocks, components)
         options = BuildOptions(*shape, calibrate, retry, tune)  # type: ignore[arg-type]

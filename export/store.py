@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from engine.manifest import MANIFEST
 
@@ -25,11 +25,16 @@ def locked(target: Path) -> Iterator[None]:
         raise StoreError(f"`{target}` exists and is not a bundle; choose another `--out`, or remove it yourself")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent)
         with FileLock(beside(target, "lock")):
             recover(target)
             yield
-    except PermissionError as error:
-        raise StoreError(f"`{target.parent}` cannot be written to ({error}); choose another `--out`") from error
+    except StoreError:
+        raise
+    except OSError as error:  # no permission, no space, a disk that is read-only
+        raise StoreError(
+            f"the bundle cannot be written to `{target}` ({error.strerror or error}); choose another `--out`, or make room"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -45,6 +50,14 @@ def new_bundle(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Clear away what killed builds of other targets left in a folder; one that is being built holds its lock."""
+    for part in folder.glob(".*.part"):
+        target = folder / part.name.removeprefix(".").removesuffix(".part")
+        with contextlib.suppress(Timeout, OSError), FileLock(beside(target, "lock"), timeout=0):
+            recover(target)
 
 
 def is_foreign(target: Path) -> bool:

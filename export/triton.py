@@ -18,8 +18,8 @@ from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF
 from engine.spec import named_spec
 from export.triton_config import MARK, TritonError, front_config, graph_config
 from runtime.bundles import Bundle, find_bundle, open_bundle
+from runtime.checks import check_masks
 from runtime.errors import VlscoreError
-from runtime.localizer import check_masks
 from runtime.presets import plan_passes
 
 Kind = Literal["cpu", "gpu"]

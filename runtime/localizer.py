@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import replace
 from typing import Any, overload
 
-from engine.frame import Frame
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
-from engine.spec import SPECS, Spec
+from engine.spec import Spec
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
-from runtime.bundles import Bundle, find_bundle, open_bundle
+from runtime.bundles import find_bundle, open_bundle
+from runtime.checks import as_spec, check_masks, fitting_scene, refuse_one_picture
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
-from runtime.errors import ArgumentError, BundleError, PictureError, SceneError
+from runtime.errors import BundleError
 from runtime.localization import Localization
 from runtime.pictures import Picture, Pixels, read_picture
 from runtime.precision import check_base, choose_precision
@@ -145,7 +144,7 @@ class Localizer:
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
-        scene = self.checked(scene)
+        scene = fitting_scene(scene, self.manifest, self.fingerprint, self.spec)
         self.check_image_half()
         return self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
 
@@ -160,7 +159,9 @@ class Localizer:
 
         With `fast` this takes further passes; see `refine` for keeping what they tell.
         """
-        found = self.answer(self.checked(scene), as_queries(query, self.templates), progress)
+        found = self.answer(
+            fitting_scene(scene, self.manifest, self.fingerprint, self.spec), as_queries(query, self.templates), progress
+        )
         return found[0] if is_one(query) else found
 
     @overload
@@ -240,55 +241,3 @@ class Localizer:
         """Refuse to encode when the bundle was opened without its image half."""
         if self.scenes_only:
             raise BundleError("this Localizer was opened with `scenes_only=True` and cannot encode pictures; open it without")
-
-    def checked(self, scene: Scene) -> Scene:
-        """Refuse a scene that another model made, or that shows the model something else than this spec would."""
-        if not isinstance(scene, Scene):
-            raise SceneError(
-                f"`scene` is a {type(scene).__name__}; encode the picture first: `scene = localizer.encode(picture)`, or ask it "
-                "at once: `localizer(picture, query)`"
-            )
-        maps, dim = self.manifest.maps, self.manifest.dim
-        shapes = (scene.maps.shape, scene.embeddings.shape)
-        if scene.fingerprint != self.fingerprint or shapes != ((maps.count, maps.height, maps.width), (maps.count, dim)):
-            raise SceneError(
-                f"this scene was made by another model ({scene.backbone}) or another build of it than the one open "
-                f"({self.manifest.backbone}, {self.manifest.precision}); open that one, or encode the picture again"
-            )
-        frame = scene.frame
-        wanted = Frame.fit(frame.picture_hw, self.manifest.image.side, self.spec.geometry)
-        if (frame.side, frame.resized_hw, frame.offset_yx) != (wanted.side, wanted.resized_hw, wanted.offset_yx):
-            raise SceneError(
-                f"this scene was encoded with the geometry `{frame.geometry}`, and this Localizer's spec wants "
-                f"`{self.spec.geometry}`; ask it with `spec=DEFAULT.replace(geometry={frame.geometry!r})`, or encode it again"
-            )
-        return scene if frame.geometry == wanted.geometry else replace(scene, frame=wanted)
-
-
-def refuse_one_picture(pictures: object) -> None:
-    """Many pictures were meant to be given; of a path, its letters would be taken for pictures."""
-    if isinstance(pictures, (str, bytes, os.PathLike)) or hasattr(pictures, "shape") or not isinstance(pictures, Iterable):
-        raise PictureError(
-            f"`pictures` is a {type(pictures).__name__}; give several, such as a list of paths, or ask one: "
-            "`localizer(picture, query)`"
-        )
-
-
-def as_spec(spec: str | Spec) -> Spec:
-    """A spec by name or by value."""
-    if isinstance(spec, Spec):
-        return spec
-    if not isinstance(spec, str) or spec not in SPECS:
-        raise ArgumentError(f"`spec` must be one of {', '.join(SPECS)}, or a Spec; found {spec!r:.80}")
-    return SPECS[spec]
-
-
-def check_masks(bundle: Bundle, spec: Spec) -> None:
-    """Refuse a spec whose masks are not the ones that the bundle was built with."""
-    masks = bundle.manifest.masks
-    if (masks.align, masks.order) != (spec.mask_align, spec.mask_order):
-        raise BundleError(
-            f"spec `{spec.name}` wants masks ({spec.mask_align}, {spec.mask_order}), but `{bundle.folder}` was built with "
-            f"({masks.align}, {masks.order}); build it with `python -m export.build --backbone {bundle.manifest.backbone} "
-            f"--spec {spec.name}`"
-        )

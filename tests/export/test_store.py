@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from export.store import StoreError, beside, built_from, locked, new_bundle
 from tests.configs import ROOT
@@ -139,7 +142,7 @@ def test_a_place_that_cannot_be_written_to_is_named(target: Path, monkeypatch: p
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(StoreError, match=r"shelf` cannot be written to .*Permission denied.*`--out`"):
+    with pytest.raises(StoreError, match=r"cannot be written to `.*shelf.*Permission denied.*`--out`"):
         publish(target, "new")
 
 
@@ -229,3 +232,18 @@ def test_recovery_from_each_state_that_a_kill_can_leave(target: Path, left: str)
 
 def test_no_bundle_has_no_inputs(target: Path) -> None:
     assert built_from(target) == ""
+
+
+def test_what_killed_builds_of_other_targets_left_is_cleared_too(target: Path) -> None:
+    other, busy = target.with_name("other"), target.with_name("busy")
+    for each in (other, busy):
+        beside(each, "part").mkdir(parents=True)
+        (beside(each, "part") / "0.onnx").write_text("half")
+    with FileLock(beside(busy, "lock")), locked(target):
+        assert not beside(other, "part").exists()
+        assert beside(busy, "part").exists()  # somebody is building it
+
+
+def test_a_full_disk_is_one_sentence(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match=r"cannot be written to .*No space left on device.*make room"), locked(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,7 +12,19 @@ from PIL import Image
 
 from engine.manifest import TEXT_GRAPHS
 from engine.spec import DEFAULT, PAPER
-from runtime import BundleError, Localization, Localizer, PictureError, Query, QueryError, Scene, Spec
+from runtime import (
+    BundleError,
+    Localization,
+    Localizer,
+    PictureError,
+    Query,
+    QueryError,
+    Scene,
+    SceneError,
+    Spec,
+    VlscoreError,
+    encoder,
+)
 from tests.configs import PICTURES, photo
 
 NAMES = ("astronaut", "rocket", "coffee")
@@ -234,3 +246,99 @@ def test_pictures_of_any_shape(tiny_vit_localizer: Localizer, shape: tuple[int, 
 
 def test_a_blank_picture_is_answered(tiny_vit_localizer: Localizer) -> None:
     assert isinstance(tiny_vit_localizer(np.zeros((50, 40, 3), np.uint8), "a cat"), Localization)
+
+
+def test_one_query_streams_one_answer_a_picture_and_several_a_list(tiny_vit_localizer: Localizer) -> None:
+    pictures = [photo("cat"), photo("coffee")]
+    for one, several in zip(
+        tiny_vit_localizer.stream(pictures, "a cat"), tiny_vit_localizer.stream(pictures, ["a cat", "a dog"]), strict=True
+    ):
+        assert isinstance(one, Localization)
+        assert [found.query for found in several] == ["a cat", "a dog"]
+        assert one.to_dict() == several[0].to_dict()
+
+
+@pytest.mark.parametrize("pictures", ["a.jpg", b"bytes", Path("a.jpg"), np.zeros((4, 4, 3), np.uint8), None, 3])
+def test_one_picture_where_several_were_meant(tiny_vit_localizer: Localizer, pictures: Any) -> None:
+    with pytest.raises(PictureError, match=r"give several, such as a list of paths, or ask one"):
+        tiny_vit_localizer.stream(pictures, "a cat")
+
+
+def test_what_fails_is_skipped_and_told(tiny_vit_localizer: Localizer) -> None:
+    skipped: list[tuple[Any, str]] = []
+    pictures: list[Any] = ["missing.jpg", photo("cat"), None, photo("coffee"), b""]
+    found = list(
+        tiny_vit_localizer.stream(pictures, "a cat", on_skip=lambda picture, error: skipped.append((picture, str(error))))
+    )
+    assert [one.frame.picture_hw for one in found] == [photo(name).shape[:2] for name in ("cat", "coffee")]
+    assert [picture for picture, _ in skipped] == ["missing.jpg", None, b""]
+    with pytest.raises(PictureError, match=r"missing\.jpg"):
+        list(tiny_vit_localizer.stream(pictures, "a cat"))
+
+
+def test_a_picture_that_fails_while_it_is_placed_is_skipped_too(
+    tiny_vit_localizer: Localizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skipped: list[str] = []
+    real = encoder.fit_to_square
+
+    def tight(picture: Any, *rest: Any) -> Any:
+        if picture.shape == photo("coffee").shape:
+            raise MemoryError("no room")
+        return real(picture, *rest)
+
+    monkeypatch.setattr(encoder, "fit_to_square", tight)
+    pictures = [photo("cat"), photo("coffee"), photo("rocket")]
+    found = list(tiny_vit_localizer.scenes(pictures, on_skip=lambda picture, error: skipped.append(repr(error))))
+    assert len(found) == 2
+    assert skipped == ["MemoryError('no room')"]
+
+
+def test_a_path_is_no_scene(tiny_vit_localizer: Localizer) -> None:
+    with pytest.raises(SceneError, match=r"encode the picture first: `scene = localizer\.encode\(picture\)`"):
+        tiny_vit_localizer.locate("street.jpg", "a cat")  # type: ignore[call-overload]
+
+
+def test_a_scene_of_another_geometry_is_refused_unless_it_shows_the_same(tiny_vit_bundle: Path) -> None:
+    crop, stretch, squash = (
+        Localizer(tiny_vit_bundle, device="cpu", spec=DEFAULT.replace(geometry=name)) for name in ("crop", "stretch", "squash")
+    )
+    scene = crop.encode(photo("cat"))
+    assert stretch.locate(scene, "a cat").to_dict() == stretch(photo("cat"), "a cat").to_dict()
+    with pytest.raises(SceneError, match=r"encoded with the geometry `crop`, and this Localizer's spec wants `squash`"):
+        squash.locate(scene, "a cat")
+
+
+def test_generators_of_queries_are_read_once(tiny_vit_localizer: Localizer) -> None:
+    words = ["a cat", "a dog"]
+    found = tiny_vit_localizer(photo("cat"), (word for word in words))  # type: ignore[call-overload]
+    assert [one.query for one in found] == words
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"spec": "nope"},
+        {"spec": 3},
+        {"device": 3},
+        {"device": "gpu"},
+        {"threads": 1.5},
+        {"threads": True},
+        {"threads": 10**9},
+        {"precision": 16},
+        {"preset": ["fast"]},
+        {"templates": 3},
+        {"templates": [3]},
+        {"passes": np.arange(3), "preset": "fast"},
+        {"model": 3},
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(tiny_vit_bundle: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(VlscoreError, match=f"`?{next(iter(options))}|template|device|preset"):
+        Localizer(**{"model": tiny_vit_bundle, "device": "cpu", **options})
+
+
+@pytest.mark.parametrize("words", ["\0", "&nbsp;", "\ufeff", " ", "", 3, None, [], [b"cat"], b"cat"])
+def test_words_that_name_nothing_are_refused(tiny_vit_localizer: Localizer, words: Any) -> None:
+    with pytest.raises(QueryError):
+        tiny_vit_localizer(photo("cat"), words)

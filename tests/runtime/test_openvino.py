@@ -93,8 +93,23 @@ def test_float32_is_asked_for_and_read_back(backend: OpenVinoBackend, monkeypatc
     properties = backend.properties("fp32")
     assert properties["INFERENCE_PRECISION_HINT"] == "f32"
     assert properties["INFERENCE_NUM_THREADS"] == 2
-    monkeypatch.setattr(backend, "properties", lambda precision: {**properties, "INFERENCE_PRECISION_HINT": "f16"})
-    with pytest.raises(DeviceError, match=r"asked for fp32 on `openvino`, but OpenVINO chose .*float16.* on CPU"):
+    compiled = backend.compile(backend.core.read_model(tiny_bundle / "saliency.onnx"), "fp32")
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == backend.ov.Type.f32
+
+    class Disobedient:
+        """Compiles in another precision than it was asked for, whatever the processor has."""
+
+        def read_model(self, graph: Path) -> Any:
+            return None
+
+        def compile_model(self, *given: Any) -> Any:
+            return self
+
+        def get_property(self, name: str) -> Any:
+            return {"INFERENCE_PRECISION_HINT": backend.ov.Type.bf16, "EXECUTION_DEVICES": ["CPU"]}[name]
+
+    monkeypatch.setattr(backend, "core", Disobedient())
+    with pytest.raises(DeviceError, match=r"asked for fp32 on `openvino`, but OpenVINO chose .*bfloat16.* on CPU"):
         backend.open(tiny_bundle / "saliency.onnx")
 
 
