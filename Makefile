@@ -7,7 +7,7 @@ RTX ?= .venv-rtx
 ORT ?= .venv-ort-gpu
 MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rtx/$(model)+$(way))) \
     $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
-BUNDLES ?= runtime/models/demo-rn runtime/models/demo-vit $(MADE)
+BUNDLES ?= runtime/models/demo-rn out/rtx/demo-vit+fp32 $(MADE)
 BIN = $(VENV)/bin
 JOBS ?= 2
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check

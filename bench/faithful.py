@@ -11,10 +11,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -26,7 +24,7 @@ from bench.world.splits import Example
 from engine.metrics import box_agreement, iou
 from engine.spec import named_spec
 from export.backbones import find_backbone
-from export.weights import default_weights, find_source, load
+from export.weights import Loaded, default_weights, find_source, load
 from runtime import Localizer, Query
 from tests import oracle as way
 
@@ -50,14 +48,14 @@ class Faith:
     same_box_count: int
 
 
-def wanted(model: Any, examples: Sequence[Example], spec: str, batch: int) -> list[way.OraclePicture]:  # noqa: ANN401
+def wanted(loaded: Loaded, examples: Sequence[Example], spec: str, batch: int) -> list[way.OraclePicture]:
     """The oracle's answer about the first thing of every picture: it runs all passes again for every question."""
     settings = way.OracleSpec(**{name: value for name, value in named_spec(spec).to_dict().items() if name != "presence"})
     found = []
     for example in track(examples, "oracle", transient=True):
         with torch.no_grad():
-            text = model.encode_text(open_clip.tokenize([f"a {example.things[0].noun}"]))[0]
-        found.append(way.locate(model, example.pixels, text, settings, batch=batch))
+            text = loaded.model.encode_text(loaded.tokenizer([f"a {example.things[0].noun}"]))[0]
+        found.append(way.locate(loaded.model, example.pixels, text, settings, batch=batch))
     return found
 
 
@@ -125,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backbone = find_backbone(options.backbone)
     loaded = load(backbone, find_source(backbone, options.pretrained or default_weights(backbone), None), 0)
     examples = list(read_split(options.data, "test"))[: options.pictures]
-    theirs = wanted(loaded.model, examples, options.spec, options.batch)
+    theirs = wanted(loaded, examples, options.spec, options.batch)
     found = [compare(folder, examples, theirs, options.spec) for folder in options.bundle]
     show(found)
     if options.json:

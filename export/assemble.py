@@ -172,9 +172,9 @@ def describe(model: onnx.ModelProto, file: str) -> GraphInfo:
     return GraphInfo(file=file, inputs=signature(model.graph.input), outputs=signature(model.graph.output))
 
 
-def write_words(folder: Path, parts: Parts) -> None:
+def write_words(folder: Path, loaded: Loaded) -> None:
     """Write the tokenizer and the prompt templates."""
-    write_tokenizer(folder / "tokenizer.json", parts.context)
+    write_tokenizer(folder / "tokenizer.json", loaded.tokenizer)
     write_templates(folder / "templates.json")
 
 

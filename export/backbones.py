@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 import open_clip
 
+from export.vocabulary import clip_tokenizer
+
 Config = dict[str, Any]
 
 QUICK = "-quickgelu"
+WHOLE = 49408  # tokens of CLIP's whole vocabulary
 TABLE = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336", "ViT-H-14")
 OWN = Path(__file__).parent / "checkpoints"
 ALIASES = {"ViT-L-14@336px": "ViT-L-14-336", "ViT-L-14@336": "ViT-L-14-336"}
@@ -32,6 +35,7 @@ class Backbone:
     config: Config
     explicit_activation: bool  # the configuration itself says which GELU; open_clip's plain names do not
     presence: float = 0.0  # the margin that tells present from absent, where it was measured
+    merges: Path | None = None  # the list that its tokenizer was made from; none: CLIP's own
 
     @property
     def family(self) -> Literal["resnet", "vit"]:
@@ -67,7 +71,8 @@ def own_names() -> list[str]:
 def from_file(path: Path) -> Backbone:
     """Read a model configuration in open_clip's JSON form (with or without the `model_cfg` wrapper).
 
-    Beside `model_cfg` it may give `presence`, the margin over the base that `python -m bench.accuracy` measured.
+    Beside `model_cfg` it may give `presence`, the margin over the base that `python -m bench.accuracy` measured, and
+    `merges`, the file beside it that lists the merges of a tokenizer smaller than CLIP's.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -83,7 +88,21 @@ def from_file(path: Path) -> Backbone:
     presence = content.get("presence", 0.0)
     if isinstance(presence, bool) or not isinstance(presence, int | float) or not 0 <= presence < 2:
         raise BackboneError(f"backbone configuration `{path}`: `presence` must be a margin from 0 to 2, found {presence!r}")
-    return Backbone(path.stem, config, True, float(presence))
+    merges = path.parent / content["merges"] if "merges" in content else None
+    check_vocabulary(path, config["text_cfg"], merges)
+    return Backbone(path.stem, config, True, float(presence), merges)
+
+
+def check_vocabulary(path: Path, text: Mapping[str, Any], merges: Path | None) -> None:
+    """Refuse a token table and a tokenizer of different sizes: ids would point at other words, or at nothing."""
+    if merges is not None and not merges.is_file():
+        raise BackboneError(f"backbone configuration `{path}`: `merges` names `{merges.name}`, which does not lie beside it")
+    asked, known = text.get("vocab_size", WHOLE), clip_tokenizer(merges).vocab_size if merges else WHOLE
+    if asked < known or (merges and asked > known):  # rows beyond CLIP's own words are never read
+        raise BackboneError(
+            f"backbone configuration `{path}`: `vocab_size` must be {known}, the tokens of "
+            f"{'its `merges`' if merges else 'CLIP'}, found {asked}"
+        )
 
 
 def check(name: str, config: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
             options = with_best_batch(loaded, options, report)
         parts = assemble.take_apart(loaded, options)
         graphs = assemble.write_graphs(folder, parts, loaded, options, report)
-        assemble.write_words(folder, parts)
+        assemble.write_words(folder, loaded)
         manifest = assemble.make_manifest(folder, backbone, loaded, parts, options, graphs)
         assemble.write_manifest(folder, manifest)
         speeds: dict[str, object] = {}

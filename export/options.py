@@ -14,7 +14,7 @@ import open_clip
 import engine
 from engine.spec import DEFAULT, Spec
 from export.backbones import Backbone
-from export.weights import Activation, Source, source_key
+from export.weights import Activation, Source, sha256_of, source_key
 
 Precision = Literal["fp32", "fp16", "int8", "int8-symmetric"]
 PRECISIONS: tuple[str, ...] = Precision.__args__  # type: ignore[attr-defined]
@@ -61,6 +61,7 @@ def inputs_hash(backbone: Backbone, source: Source, options: BuildOptions) -> st
     parts: dict[str, object] = {
         "config": backbone.config,
         "presence": backbone.presence,
+        "merges": sha256_of(backbone.merges) if backbone.merges else "",
         "weights": source_key(source, options.seed),
         "quick_gelu": source.quick_gelu,
         "options": {

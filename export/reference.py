@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -57,8 +56,7 @@ class Reference:
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Floats:
         """Unit embeddings `(n, D)` of sentences."""
-        tokens = open_clip.tokenize(list(prompts), context_length=int(self.loaded.model.context_length))
-        return F.normalize(self.loaded.model.encode_text(tokens), dim=-1).numpy()
+        return F.normalize(self.loaded.model.encode_text(self.loaded.tokenizer(list(prompts))), dim=-1).numpy()
 
     def saliency(self, maps: Floats, scores: Floats, logit_scale: float) -> Floats:
         """Saliency `(h, w)` from scores relative to the base `(n,)`."""

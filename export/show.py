@@ -81,7 +81,7 @@ def listing() -> None:
     """Print every backbone that can be built and its weights, the published CLIP ones in bold."""
     table = Table("backbone", "weights that open_clip knows", title="backbones", title_justify="left")
     for name in own_names():
-        table.add_row(name, "(trained here, shipped)", style="bold")
+        table.add_row(name, "(trained here)", style="bold")
     for name in supported_names():
         table.add_row(name, ", ".join(tags(name)) or "(a local file)", style="bold" if name in TABLE else "")
     Console(highlight=False).print(table)

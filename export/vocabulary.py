@@ -17,12 +17,16 @@ PLACEHOLDER = "{}"
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-def write_tokenizer(path: Path, context: int) -> None:
-    """Write CLIP's byte-pair encoding as a `tokenizer.json`, padding and truncation included.
+def clip_tokenizer(merges: Path | None = None, context: int = 77) -> SimpleTokenizer:
+    """CLIP's tokenizer; or, by a list of merges in the form of CLIP's own, one that knows fewer words."""
+    return SimpleTokenizer(*([] if merges is None else [str(merges)]), context_length=context)
+
+
+def write_tokenizer(path: Path, source: SimpleTokenizer) -> None:
+    """Write a byte-pair encoding of CLIP's kind as a `tokenizer.json`, padding and truncation included.
 
     The text is expected clean and in lower case: `runtime.text` does that, as CLIP does.
     """
-    source = SimpleTokenizer()
     merges = [pair for pair, _ in sorted(source.bpe_ranks.items(), key=lambda item: item[1])]
     tokenizer = Tokenizer(BPE(vocab=source.encoder, merges=merges, end_of_word_suffix="</w>"))
     words = Split(Regex(WORDS), behavior="removed", invert=True)
@@ -33,8 +37,8 @@ def write_tokenizer(path: Path, context: int) -> None:
         single=f"{start} $A {end}",
         special_tokens=[(start, source.sot_token_id), (end, source.eot_token_id)],
     )
-    tokenizer.enable_truncation(context)
-    tokenizer.enable_padding(length=context, pad_id=0, pad_token="!")
+    tokenizer.enable_truncation(source.context_length)
+    tokenizer.enable_padding(length=source.context_length, pad_id=0, pad_token="!")
     tokenizer.save(str(path), pretty=False)
 
 

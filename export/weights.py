@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import open_clip
 import torch
+from open_clip import SimpleTokenizer
 from torch import Tensor, nn
 
 from engine.manifest import WeightsInfo
 from export.backbones import OWN, QUICK, Backbone, own_names, tags
 from export.encoders import Tower
+from export.vocabulary import clip_tokenizer
 
 HUB = "hf-hub:"
 CALIBRATION = 8  # seeded pictures that give a random model its BatchNorm statistics
@@ -46,6 +48,7 @@ class Loaded:
     model: Tower
     weights: WeightsInfo
     preprocessing: Preprocessing
+    tokenizer: SimpleTokenizer
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def load(backbone: Backbone, source: Source, seed: int) -> Loaded:
         licence=licence_of(source),
         trained=source.kind != "none",
     )
-    return Loaded(model.float().eval(), info, preprocessing_of(model, source))
+    tokenizer = clip_tokenizer(backbone.merges, int(model.context_length))
+    return Loaded(model.float().eval(), info, preprocessing_of(model, source), tokenizer)
 
 
 def empty_model(backbone: Backbone, source: Source) -> Tower:

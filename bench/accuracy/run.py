@@ -17,7 +17,7 @@ from bench.accuracy.sheets import Sheet
 from bench.accuracy.sweep import Search, best_paper, search
 from bench.accuracy.trials import THRESHOLDS, Trials
 from bench.accuracy.words import WORLD
-from bench.world.read import read_truth
+from bench.world.read import read_truth, scenes_of
 from engine.spec import DEFAULT, PAPER, Geometry, Spec
 
 CHOICES, REPORTED, ABSENT, WIDE = "val", "test", "absent", "wide"
@@ -28,8 +28,9 @@ Say = Callable[[str], None]
 
 def run(lab: Lab, say: Say) -> Results:
     """Do everything that the options ask for; `say` is told what comes next."""
-    results = Results(about(lab))
     options = lab.options
+    scenes_of(options.data, {*options.splits, *([CHOICES] if options.sweep else [])})  # pictures that lack are told now
+    results = Results(about(lab))
     if options.sweep:
         choose(lab, results, say)
     specs = [lab.spec, *([results.search.best.spec] if results.search else [])]

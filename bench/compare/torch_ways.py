@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -44,7 +43,7 @@ class Model:
         self.picture = read_picture(job.picture)
         self.side = int(np.max(self.clip.visual.image_size))
         with torch.no_grad():
-            self.text: Tensor = F.normalize(self.clip.encode_text(open_clip.tokenize([job.query]))[0], dim=0)
+            self.text: Tensor = F.normalize(self.clip.encode_text(loaded.tokenizer([job.query]))[0], dim=0)
 
     @property
     def convolutional(self) -> bool:

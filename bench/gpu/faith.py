@@ -26,7 +26,7 @@ class Faithful:
         backbone = find_backbone(MODEL)
         loaded = load(backbone, find_source(backbone, default_weights(backbone), None), 0)
         self.examples = list(read_split(PICTURES, "test"))[:pictures]
-        self.theirs = wanted(loaded.model, self.examples, SPEC, BATCH)
+        self.theirs = wanted(loaded, self.examples, SPEC, BATCH)
 
     def on(self, device: str) -> dict[str, Any]:
         """What differs on a device."""

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import open_clip
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from bench.training.models import MODELS, embed_tokens, load_weights, side, to_input
+from bench.training.models import MODELS, embed_tokens, load_weights, side, to_input, tokenizer
 from bench.world.artwork import Sprites, load_sprites
 from bench.world.captions import with_article
 from bench.world.nouns import nouns
@@ -46,10 +45,9 @@ def exam(sprites: Sprites, split: str, count: int, side: int, seed: int = 0) -> 
 
 def class_embeddings(model: CLIP) -> Tensor:
     """One unit embedding per noun (nouns, dim), the mean over a few wordings."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=77)
-    parts = []
+    words, parts = tokenizer(), []
     for template in TEMPLATES:
-        tokens = tokenizer([template.format(noun, a=with_article(noun)) for noun in nouns()])
+        tokens = words([template.format(noun, a=with_article(noun)) for noun in nouns()])
         parts.append(torch.nn.functional.normalize(embed_tokens(model, tokens), dim=1))
     return torch.nn.functional.normalize(torch.stack(parts).mean(dim=0), dim=1)
 

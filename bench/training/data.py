@@ -9,14 +9,15 @@ from typing import cast
 
 import cv2
 import numpy as np
-import open_clip
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from open_clip import SimpleTokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bench.training.augment import vary, veil
+from bench.training.models import tokenizer
 from bench.world.artwork import Sprites, load_sprites
 from bench.world.captions import SINGLE, caption, prompt, single
 from bench.world.layout import picture_hw, plan
@@ -84,28 +85,28 @@ class Stream(IterableDataset[Batch]):
         torch.set_num_threads(1)
         source, worker = self._source, get_worker_info()
         sprites = load_sprites(source.sprites)
-        tokenizer = open_clip.SimpleTokenizer(context_length=77)
+        words = tokenizer()
         step, place = (worker.num_workers, worker.id) if worker else (1, 0)
         number = source.first // source.batch + place
         while True:
-            yield self._batch(sprites, tokenizer, number)
+            yield self._batch(sprites, words, number)
             number += step
 
-    def _batch(self, sprites: Sprites, tokenizer: open_clip.SimpleTokenizer, number: int) -> Batch:
+    def _batch(self, sprites: Sprites, words: SimpleTokenizer, number: int) -> Batch:
         source, drawn, shown, named, texts = self._source, [], [], [], []
         for index in range(number * source.batch, (number + 1) * source.batch):
             rng = generator("train", index, source.seed)
             pixels, seen = picture(rng, sprites, source.side, source.close)
-            words, about = caption(rng, tuple(seen))
+            said, about = caption(rng, tuple(seen))
             drawn.append(pixels)
             shown.append(seen)
             named.append(about)
-            texts.append(words)
+            texts.append(said)
         everything = range(len(nouns()))
         texts += [prompt(rng, noun) for noun in everything]
         named += [(noun,) for noun in everything]
         right, unsure = agreement(shown, named)
-        tokens = tokenizer(texts)[:, :LENGTH]
+        tokens = words(texts)[:, :LENGTH]
         return Batch(torch.from_numpy(np.stack(drawn)), tokens, torch.from_numpy(right), torch.from_numpy(unsure))
 
 
@@ -121,11 +122,10 @@ def agreement(shown: list[dict[int, float]], named: list[tuple[int, ...]]) -> tu
 
 def taught_tokens() -> Tensor:
     """The numbers of all tokens that any caption of the world can hold."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=77)
     texts = [single(noun, template) for noun in nouns() for template in SINGLE]
     # Joint captions add the joining words only.
     texts += ["and , together there are some here look at a an the in of on it is with this"]
-    return cast(Tensor, torch.unique(tokenizer(texts)))
+    return cast(Tensor, torch.unique(tokenizer()(texts)))
 
 
 def loader(source: Source, workers: int) -> DataLoader[Batch]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from open_clip import SimpleTokenizer
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from export.backbones import OWN, from_file
+from export.vocabulary import clip_tokenizer
 
 MODELS = ("demo-rn", "demo-vit")
 
@@ -23,6 +25,11 @@ def build(name: str) -> CLIP:
     if name not in MODELS:
         raise ValueError(f"model `{name}` is unknown: choose one of {', '.join(MODELS)}")
     return CLIP(**from_file(OWN / f"{name}.json").config)
+
+
+def tokenizer() -> SimpleTokenizer:
+    """The tokenizer that both models share."""
+    return clip_tokenizer(from_file(OWN / f"{MODELS[0]}.json").merges)
 
 
 def side(model: CLIP) -> int:

@@ -9,7 +9,6 @@ and held while the picture tower learns.
 from __future__ import annotations
 
 import numpy as np
-import open_clip
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 
 from bench.training.loss import one_way
-from bench.training.models import embed_tokens
+from bench.training.models import embed_tokens, tokenizer
 from bench.world.captions import caption, prompt
 from bench.world.nouns import nouns
 
@@ -48,12 +47,12 @@ def teach_words(model: CLIP, steps: int, seed: int) -> float:
     tower = [value for name, value in model.named_parameters() if not name.startswith(("visual.", "logit_scale"))]
     optimiser = torch.optim.AdamW(tower, lr=2e-3, weight_decay=0.0)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    tokenizer, loss = open_clip.SimpleTokenizer(context_length=77), torch.zeros(())
+    words, loss = tokenizer(), torch.zeros(())
     for _ in range(steps):
         texts, named = lesson(rng)
         named = named.to(device)
         with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            embedded = normalize(embed_tokens(model, tokenizer(texts).to(device)).float(), dim=1)
+            embedded = normalize(embed_tokens(model, words(texts).to(device)).float(), dim=1)
         meant = normalize(named.float() @ directions, dim=1)
         nearness = (embedded * meant).sum(dim=1).mean()
         loss = one_way(SHARPNESS * embedded @ directions.T, named) + 1 - nearness

@@ -27,11 +27,12 @@ def from_runs(runs: Sequence[int], hw: tuple[int, int]) -> NDArray[np.bool_]:
     return np.repeat(values, runs).reshape(hw)
 
 
-def to_json(one: Example, file: str) -> dict[str, Any]:
-    """The truth of a scene whose picture is stored in a file."""
+def to_json(one: Example, file: str, sha256: str) -> dict[str, Any]:
+    """The truth of a scene whose picture is stored in a file of this content."""
     things = [{"noun": thing.noun, "box": list(thing.box), "runs": to_runs(thing.mask)} for thing in one.things]
     return {
         "file": file,
+        "sha256": sha256,
         "split": one.split,
         "index": one.index,
         "hw": list(one.pixels.shape[:2]),

@@ -155,7 +155,7 @@ def test_bad_options_are_refused(arguments: list[str], words: str, capsys: pytes
 def test_what_is_missing_is_told_in_one_line(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["--model", "no-such-model", "--data", str(tmp_path)], "no bundle named `no-such-model`"),
-        (["--model", str(tiny_bundle), "--data", str(tmp_path)], "holds no truth.json"),
+        (["--model", str(tiny_bundle), "--data", str(tmp_path)], "holds no truth.json.gz"),
     ):
         with pytest.raises(SystemExit, match="1"):
             main(arguments)

@@ -71,7 +71,7 @@ def test_the_command_writes_figures_and_a_plot(
 
 
 def test_a_bundle_is_as_the_oracle_says(tiny_bundle: Path, loaded: Loaded, examples: list[Example]) -> None:
-    theirs = wanted(loaded.model, examples[:1], "paper", 16)
+    theirs = wanted(loaded, examples[:1], "paper", 16)
     found = compare(str(tiny_bundle), examples[:1], theirs, "paper")
     assert (found.flips, found.pictures, found.same_box_count) == (0, 1, 1)
     assert found.compared > 0

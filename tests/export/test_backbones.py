@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,28 @@ def test_the_list_holds_what_can_be_built_and_its_weights() -> None:
     assert all(find_backbone(name) for name in names)
     assert not any("SigLIP" in name or "coca" in name for name in names)
     assert {"openai", "laion2b_s34b_b88k", "dfn2b"} <= set(tags("ViT-B-16"))
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "merges", "message"),
+    [
+        (2017, None, "`vocab_size` must be 49408, the tokens of CLIP, found 2017"),
+        (515, "two.txt.gz", "`vocab_size` must be 516, the tokens of its `merges`, found 515"),
+        (49408, "two.txt.gz", "`vocab_size` must be 516"),
+        (516, "none.txt.gz", "`merges` names `none.txt.gz`, which does not lie beside it"),
+    ],
+)
+def test_the_token_table_and_the_tokenizer_must_be_of_one_size(
+    tmp_path: Path, vocab_size: int, merges: str | None, message: str
+) -> None:
+    (tmp_path / "two.txt.gz").write_bytes(gzip.compress(b"#version: 0.2\nd o\ndo g</w>"))
+    config = {"model_cfg": changed(TINY_RN, "text_cfg/vocab_size", vocab_size)}
+    path = write_config(tmp_path / "mine.json", {**config, "merges": merges} if merges else config)
+    with pytest.raises(BackboneError, match=message):
+        find_backbone(str(path))
+
+
+def test_a_configuration_may_bring_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "two.txt.gz").write_bytes(gzip.compress(b"#version: 0.2\nd o\ndo g</w>"))
+    config = {"model_cfg": changed(TINY_RN, "text_cfg/vocab_size", 516), "merges": "two.txt.gz"}
+    assert find_backbone(str(write_config(tmp_path / "mine.json", config))).merges == tmp_path / "two.txt.gz"

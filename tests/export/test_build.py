@@ -122,11 +122,13 @@ def test_the_inputs_hash_follows_model_activation_and_code(
     other = find_backbone(str(write_config(tmp_path / "tiny-rn.json", changed(TINY_RN, "embed_dim", 32))))
     seen.add(inputs_hash(other, source, BuildOptions()))
     seen.add(inputs_hash(backbone, dataclasses.replace(source, quick_gelu=True), BuildOptions()))
+    (tmp_path / "merges.txt.gz").write_bytes(b"other words")
+    seen.add(inputs_hash(dataclasses.replace(backbone, merges=tmp_path / "merges.txt.gz"), source, BuildOptions()))
     monkeypatch.setattr(options, "code_hash", lambda: "another version of this code")
     seen.add(inputs_hash(backbone, source, BuildOptions()))
     monkeypatch.setattr(options, "versions", lambda: {"torch": "99"})
     seen.add(inputs_hash(backbone, source, BuildOptions()))
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_changed_weights_are_seen_by_content(workshop: Path, tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from runtime.home import DEFAULT_MODEL, SHIPPED
 
-import runtime
 from export.contract import check_contract, violations
 from export.onnx_files import OPSET, ExportError
 from tests.conftest import MakeBundle
 
-SHIPPED = Path(runtime.__file__).parent / "models"
 Model = onnx.ModelProto
 
 
@@ -23,9 +22,8 @@ def graphs(folder: Path) -> list[tuple[str, Model]]:
     return [(path.name, onnx.load(path, load_external_data=False)) for path in sorted(folder.glob("*.onnx"))]
 
 
-@pytest.mark.parametrize("model", ["demo-rn", "demo-vit"])
-def test_shipped_graphs_keep_the_rules(model: str) -> None:
-    found = graphs(SHIPPED / model)
+def test_shipped_graphs_keep_the_rules() -> None:
+    found = graphs(SHIPPED / DEFAULT_MODEL)
     assert len(found) >= 4
     for name, graph in found:
         assert list(violations(graph)) == [], name

@@ -9,12 +9,12 @@ import open_clip
 import pytest
 from tokenizers import Tokenizer
 
-from export.vocabulary import write_templates, write_tokenizer
+from export.vocabulary import clip_tokenizer, write_templates, write_tokenizer
 
 
 @pytest.mark.parametrize("context", [16, 77])
 def test_the_tokenizer_knows_the_context(tmp_path: Path, context: int) -> None:
-    write_tokenizer(tmp_path / "t.json", context)
+    write_tokenizer(tmp_path / "t.json", clip_tokenizer(context=context))
     tokenizer = Tokenizer.from_file(str(tmp_path / "t.json"))
     for text in ("a dog", "dog " * 100):
         expected = open_clip.tokenize([text], context_length=context)[0].tolist()
@@ -23,7 +23,7 @@ def test_the_tokenizer_knows_the_context(tmp_path: Path, context: int) -> None:
 
 def test_the_tokenizer_is_the_same_every_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_tokenizer(tmp_path / name, 77)
+        write_tokenizer(tmp_path / name, clip_tokenizer())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

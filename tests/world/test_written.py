@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.world.artwork import Sprites, load_sprites
-from bench.world.read import read_split, read_truth
+from bench.world.read import PICTURES, TRUTH, read_split, read_truth
 from bench.world.splits import example
 from bench.world.truth import from_runs, to_runs
-from bench.world.write import COUNTS, write
+from bench.world.write import COUNTS, write, write_missing
 
 SMALL = {"val": 3, "wide": 2, "absent": 2}
 
@@ -51,14 +53,14 @@ def test_written_and_read(sprites: Sprites, tmp_path: Path) -> None:
 def test_written_twice_equal_hashes(sprites: Sprites, tmp_path: Path) -> None:
     first, second = (write(sprites, tmp_path / name, SMALL) for name in ("a", "b"))
     assert first["sha256"] == second["sha256"]
-    assert (tmp_path / "a/truth.json").read_bytes() == (tmp_path / "b/truth.json").read_bytes()
+    assert (tmp_path / "a" / TRUTH).read_bytes() == (tmp_path / "b" / TRUTH).read_bytes()
 
 
-def test_truth_is_plain_json(sprites: Sprites, tmp_path: Path) -> None:
+def test_truth_is_packed_json(sprites: Sprites, tmp_path: Path) -> None:
     write(sprites, tmp_path, {"val": 1})
-    truth = json.loads((tmp_path / "truth.json").read_text())
+    truth = json.loads(gzip.decompress((tmp_path / TRUTH).read_bytes()))
     assert truth == read_truth(tmp_path)
-    assert set(truth["scenes"][0]) == {"file", "split", "index", "hw", "caption", "absent", "things"}
+    assert set(truth["scenes"][0]) == {"file", "sha256", "split", "index", "hw", "caption", "absent", "things"}
 
 
 def test_reading_says_what_is_wrong(sprites: Sprites, tmp_path: Path) -> None:
@@ -67,9 +69,40 @@ def test_reading_says_what_is_wrong(sprites: Sprites, tmp_path: Path) -> None:
     write(sprites, tmp_path, {"val": 1})
     with pytest.raises(ValueError, match="split `test`"):
         list(read_split(tmp_path, "test"))
-    (tmp_path / "truth.json").write_text('{"schema": 9}')
+    (tmp_path / TRUTH).write_bytes(gzip.compress(b'{"schema": 9}'))
     with pytest.raises(ValueError, match="schema 9"):
         read_truth(tmp_path)
+
+
+def test_missing_pictures_are_drawn_as_they_were(sprites: Sprites, tmp_path: Path) -> None:
+    write(sprites, tmp_path, SMALL)
+    whole = {file: file.read_bytes() for file in tmp_path.rglob("*.webp")}
+    for file in (tmp_path / "wide").iterdir():
+        file.unlink()
+    (tmp_path / "wide").rmdir()
+    (tmp_path / "val/0001.webp").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 pictures of split `val` are not in .* --missing"):
+        list(read_split(tmp_path, "val"))
+    assert write_missing(sprites, tmp_path) == 3
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*.webp")} == whole
+    assert write_missing(sprites, tmp_path) == 0
+
+
+def test_a_picture_that_comes_out_different_is_refused(sprites: Sprites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(sprites, tmp_path, {"val": 1})
+    (tmp_path / "val/0000.webp").unlink()
+    monkeypatch.setattr("bench.world.write.QUALITY", 60)
+    with pytest.raises(ValueError, match=r"`val/0000\.webp` was drawn, and is not the picture"):
+        write_missing(sprites, tmp_path)
+    assert not (tmp_path / "val/0000.webp").exists()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_kept_pictures_are_those_of_the_truth(split: str) -> None:
+    entries = [entry for entry in read_truth(PICTURES)["scenes"] if entry["split"] == split]
+    assert len(entries) == COUNTS[split]
+    for entry in entries:
+        assert hashlib.sha256((PICTURES / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
 
 
 def test_missing_sprites_say_how_to_draw_them(tmp_path: Path) -> None:
