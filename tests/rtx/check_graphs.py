@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.backends.tensorrt.build import EngineError, EngineOptions, build_plan, make_log, network_flags
+from runtime.backends.tensorrt.build import EngineError, EngineOptions, build_plan, network_flags, shared_log
 
 
 def test_graph_is_taken(trt: Any, graph: Path) -> None:
     began = time.perf_counter()
-    log = make_log(trt)
+    log = shared_log(trt)
     network = trt.Builder(log).create_network(network_flags(trt))
-    assert trt.OnnxParser(network, log).parse_from_file(str(graph)), log.errors()
+    assert trt.OnnxParser(network, log).parse_from_file(str(graph)), log.take_errors()
     parsed = time.perf_counter()
     built = build_plan(trt, graph, EngineOptions())
     ended = time.perf_counter()

@@ -34,6 +34,8 @@ class Memory:
 
     def __init__(self, limit: int = 1 << 40) -> None:
         self.limit, self.used, self.uploads = limit, 0, list[int]()
+        self.downloads = threading.Event()
+        self.downloads.set()
 
     def ortvalue_from_shape_and_type(self, shape: list[int], kind: type, device: str, index: int) -> Any:
         size = int(np.prod(shape, dtype=int)) * np.dtype(kind).itemsize
@@ -55,6 +57,7 @@ class Value:
         self.array[...] = given
 
     def numpy(self) -> np.ndarray:
+        assert self.memory.downloads.wait(10)
         return self.array.copy()
 
 
@@ -86,6 +89,7 @@ class Session:
         self.inner = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
         self.gate, self.runs, self.fault = threading.Event(), 0, ""
         self.gate.set()
+        self.computed = threading.Semaphore(0)
 
     def get_inputs(self) -> Any:
         return self.inner.get_inputs()
@@ -105,6 +109,7 @@ class Session:
         found = self.inner.run(names, {name: value.array for name, value in binding.inputs.items()})
         for name, array in zip(names, found, strict=True):
             binding.outputs[name].array[...] = array
+        self.computed.release()
 
 
 def opened(graph: Path, memory: Memory | None = None) -> tuple[CudaSession, Session, Memory]:
@@ -131,6 +136,17 @@ def test_the_next_inputs_are_uploaded_while_a_run_computes(tmp_path: Path) -> No
     assert (inner.runs, len(memory.uploads)) == (0, 6)
     inner.gate.set()
     assert first()["embeddings"].shape == second()["embeddings"].shape == (4, 3)
+
+
+def test_the_next_run_computes_while_the_last_outputs_are_downloaded(tmp_path: Path) -> None:
+    session, inner, memory = opened(small_graph(tmp_path))
+    memory.downloads.clear()  # the copy to the host takes long
+    first, second = session.start(feed(0)), session.start(feed(1))
+    assert inner.computed.acquire(timeout=10)
+    assert inner.computed.acquire(timeout=10)  # both, though nothing has come back yet
+    memory.downloads.set()
+    np.testing.assert_array_equal(first()["embeddings"], wanted(small_graph(tmp_path), feed(0)))
+    np.testing.assert_array_equal(second()["embeddings"], wanted(small_graph(tmp_path), feed(1)))
 
 
 def test_memory_is_taken_once(tmp_path: Path) -> None:
@@ -227,7 +243,9 @@ def test_options_become_onnx_runtimes_own(tmp_path: Path, monkeypatch: pytest.Mo
     ((name, told),) = CudaOptions(index=1, tf32=True, memory_limit=5).providers(None)
     assert name == "CUDAExecutionProvider"
     assert (told["device_id"], told["use_tf32"], told["prefer_nhwc"], told["gpu_mem_limit"]) == ("1", "1", "1", "5")
-    assert CudaOptions().providers(None)[0][1]["use_tf32"] == "0"
+    usual = CudaOptions().providers(None)[0][1]
+    assert (usual["use_tf32"], usual["fuse_conv_bias"]) == ("0", "0")
+    assert read_options({"fuse_conv_bias": True}, 0).providers(None)[0][1]["fuse_conv_bias"] == "1"
     graph = small_graph(tmp_path)
     first, second = read_options({"provider": "tensorrt"}, 0).providers(graph)
     assert (first[0], second[0]) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.trt.fake_cuda import FakeCard
+from tests.trt.fake_cuda import CURRENT, FakeCard
 from tests.trt.fake_trt import Fake
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -58,8 +59,14 @@ def wanted(graph: Path, inputs: Arrays) -> NDArray[np.float32]:
     return found
 
 
+def on_a_new_thread(call: Callable[..., Any], *given: object) -> Any:
+    """Call on a thread that has selected no card."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, *given).result()
+
+
 def drive(module: ModuleType, folder: Path, major: int) -> None:
-    """Build, run, overlap, hold, open again from the folder, and give everything back."""
+    """Build, run, overlap, hold, open again from the folder, all of it on any thread, and give everything back."""
     graph, card = small_graph(folder), FakeCard()
     fake = Fake(major, card)
     backend = module.TensorRTBackend(trt=fake, driver=card)
@@ -79,6 +86,11 @@ def drive(module: ModuleType, folder: Path, major: int) -> None:
     again = module.TensorRTBackend(trt=fake, driver=card).open(graph)
     np.testing.assert_array_equal(again.run(feeds[3])["embeddings"], wanted(graph, feeds[3]))
     assert len(fake.builds) == 1
-    del session, held, again, pending, end, backend
+    reopened = on_a_new_thread(backend.open, graph)
+    held_there = on_a_new_thread(reopened.hold, {"pixels": feeds[2]["pixels"]})
+    end = on_a_new_thread(held_there.start, rest)
+    np.testing.assert_array_equal(on_a_new_thread(end)["embeddings"], wanted(graph, {**rest, "pixels": feeds[2]["pixels"]}))
+    CURRENT.index = 0  # as after another library's work on another card
+    del session, held, again, pending, end, backend, reopened, held_there
     gc.collect()
     assert card.left() == {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "events": 0}

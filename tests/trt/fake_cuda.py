@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -15,11 +16,18 @@ class Misuse(AssertionError):
     """The backend did what NVIDIA's documentation forbids."""
 
 
-class FakeCard:
-    """Keeps its promises late, as a real card does, and counts what is not given back."""
+CURRENT = threading.local()  # the card that each thread has selected; as CUDA, every thread begins with card 0
 
-    def __init__(self, limit: int = 1 << 40) -> None:
-        self.limit = limit
+
+class FakeCard:
+    """Keeps its promises late, as a real card does, and counts what is not given back. `index` is its number of a machine's."""
+
+    def __init__(self, limit: int = 1 << 40, index: int = 1) -> None:
+        self.limit, self.index = limit, index
+        self.gate = threading.Event()  # closed: the card does not come to an end
+        self.gate.set()
+        self.waited_for = threading.Event()
+        self.lock = threading.RLock()  # a card takes calls from several threads at once
         self.memory: dict[int, bytearray] = {}
         self.queues: dict[int, list[Callable[[], None]]] = defaultdict(list)
         self.streams: set[int] = set()
@@ -34,10 +42,19 @@ class FakeCard:
         self.next += step
         return self.next
 
+    def select(self) -> None:
+        CURRENT.index = self.index
+
+    def check_selected(self) -> None:
+        """Refuse a thread that has not selected this card: its work would go to another one."""
+        if getattr(CURRENT, "index", 0) != self.index:
+            raise Misuse(f"card {getattr(CURRENT, 'index', 0)} is this thread's current one, not card {self.index}")
+
     def target(self) -> EngineTarget:
         return self.identity
 
     def allocate(self, size: int) -> int:
+        self.check_selected()
         if sum(map(len, self.memory.values())) + size > self.limit:
             raise DeviceMemoryError("asked for memory on the card; found too little free")
         pointer = self.number(-(-size // 4096) * 4096 + 4096)
@@ -45,9 +62,11 @@ class FakeCard:
         return pointer
 
     def free(self, pointer: int) -> None:
+        self.check_selected()
         del self.memory[pointer]
 
     def allocate_pinned(self, size: int) -> Bytes:
+        self.check_selected()
         host = np.full(size, 255, np.uint8)
         self.hosts[id(host)] = host
         return host
@@ -56,6 +75,7 @@ class FakeCard:
         del self.hosts[id(host)]
 
     def open_stream(self) -> int:
+        self.check_selected()
         stream = self.number()
         self.streams.add(stream)
         return stream
@@ -64,12 +84,11 @@ class FakeCard:
         self.streams.remove(stream)
 
     def put(self, stream: int, work: Callable[[], None]) -> None:
+        self.check_selected()
         if stream not in self.streams:
             raise Misuse(f"work on stream {stream}, which is the default one or was given back")
-        if self.recording is not None:
-            self.recording.append(work)
-        else:
-            self.queues[stream].append(work)
+        with self.lock:
+            (self.queues[stream] if self.recording is None else self.recording).append(work)
 
     def upload(self, pointer: int, host: Bytes, stream: int) -> None:
         if id(host) not in self.hosts:
@@ -83,13 +102,19 @@ class FakeCard:
         self.put(stream, lambda: host.__setitem__(slice(None), np.frombuffer(self.memory[pointer], np.uint8)[: host.nbytes]))
 
     def record_event(self, stream: int) -> int:
-        event = self.number()
-        self.events[event] = (stream, len(self.queues[stream]))
-        return event
+        self.check_selected()
+        with self.lock:
+            event = self.number()
+            self.events[event] = (stream, len(self.queues[stream]))
+            return event
 
     def wait_for_event(self, event: int) -> None:
-        stream, count = self.events.pop(event)
-        self.advance(stream, count)
+        self.check_selected()
+        self.waited_for.set()
+        assert self.gate.wait(10), "nobody opened the gate"
+        with self.lock:
+            stream, count = self.events.pop(event)
+            self.advance(stream, count)
 
     def synchronize(self, stream: int) -> None:
         self.advance(stream, len(self.queues[stream]))
@@ -104,6 +129,7 @@ class FakeCard:
                 self.events[event] = (owner, max(0, place - count))
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
+        self.check_selected()
         if self.queues[stream]:
             raise Misuse("a capture on a stream that still has work to do")
         self.recording = []

@@ -138,6 +138,9 @@ class Builder(Guarded):
         return Config(self._fake)
 
     def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
+        self._fake.card.check_selected()
+        for number in range(1000):
+            self._log.log(self._fake.ILogger.Severity.VERBOSE, f"tactic {number}")
         self._fake.builds.append({"flags": {flag.name for flag in config._flags}, "level": config.builder_optimization_level})
         if "build" in self._fake.fails:
             self._log.log(self._fake.ILogger.Severity.ERROR, "no tactic was found")
@@ -201,6 +204,7 @@ class Engine(Guarded):
     def create_execution_context(self, strategy: Any) -> Context | None:
         if "context" in self._fake.fails:
             return None
+        self._fake.card.check_selected()
         if strategy.name != "USER_MANAGED":
             raise Misuse("the context's memory must be ours")
         return Context(self._fake, self)
@@ -253,6 +257,8 @@ class Context(Guarded):
         if "enqueue" in self._fake.fails:
             return False
         if card.recording is not None:
+            if "capture" in self._fake.fails:
+                return False
             if not self._runs:
                 raise Misuse("a capture before the first run was over")
             self._frozen = True
@@ -282,6 +288,7 @@ class Runtime(Guarded):
         self._log = fake.checked(log)
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+        self._fake.card.check_selected()
         mark = f"plan{self._fake.major}:".encode()
         if "deserialize" in self._fake.fails or not plan.startswith(mark):
             self._log.log(self._fake.ILogger.Severity.ERROR, "the plan is of another version")
@@ -292,8 +299,11 @@ class Runtime(Guarded):
 class Fake(types.SimpleNamespace):
     """The module."""
 
+    __hash__ = object.__hash__
+
     def __init__(self, major: int, card: FakeCard, *fails: str) -> None:
         self.major, self.card, self.fails = major, card, set(fails)
+        self.first_log = None
         self.builds: list[dict[str, Any]] = []
         self.__version__ = {10: "10.16.1.11", 11: "11.4.0.106"}[major]
         severity = enum.IntEnum("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "INFO": 3, "VERBOSE": 4})
@@ -317,4 +327,7 @@ class Fake(types.SimpleNamespace):
         """A logger must be one of TensorRT's."""
         if not isinstance(log, self.ILogger):
             raise Misuse("the logger is not an ILogger")
+        if self.first_log not in (None, log):
+            raise Misuse("a second logger: TensorRT keeps the first of a process, and nobody sees what it says to others")
+        self.first_log = log
         return log

@@ -62,11 +62,15 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "the recorded context run directly": (
         "session",
-        "            if self.graph is None:\n                self.enqueue()",
-        "            if True:\n                self.enqueue()",
+        "        if self.graph is None:\n            self.enqueue()",
+        "        if True:\n            self.enqueue()",
     ),
     "outputs read before the run is over": ("session", "self.driver.wait_for_event(run.event)", "pass"),
-    "one staging set for runs that overlap": ("session", "            self.free.popleft()\n", ""),
+    "one staging set for runs that overlap": (
+        "session",
+        "            return self.free.popleft()\n",
+        "            return self.free[0]\n",
+    ),
     "uploads from memory that is not pinned": (
         "session",
         "self.driver.upload(tensor.pointer, staging[name], self.stream)",
@@ -78,6 +82,28 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "dict(self.held), capture=self.capture)",
     ),
     "nothing given back": ("session", "self.closing = weakref.finalize(self, self.resources.release)", "pass"),
+    "opening on a thread with another card": ("backend", "        self.driver.select()\n        key =", "        key ="),
+    "holding on a thread with another card": (
+        "session",
+        "        driver.select()\n        self.stream",
+        "        self.stream",
+    ),
+    "starting on a thread with another card": (
+        "session",
+        "        self.driver.select()\n        with self.order:",
+        "        with self.order:",
+    ),
+    "waiting on a thread with another card": (
+        "session",
+        "                self.driver.select()\n                self.driver.wait_for_event(run.event)",
+        "                self.driver.wait_for_event(run.event)",
+    ),
+    "giving back on a thread with another card": (
+        "session",
+        "        self.driver.select()\n        for stream in self.streams:",
+        "        for stream in self.streams:",
+    ),
+    "a logger per build": ("build", "@functools.cache\n", ""),
     "graphs kept": ("session", "            self.driver.close_graph(graph)", "            pass"),
     "engines never kept": ("backend", "self.cache.store(graph.stem, key, built.plan, time.perf_counter() - started)", "pass"),
 }
@@ -125,6 +151,7 @@ def test_without_a_change_the_drive_ends_well(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of finalizers that fail
 def test_the_drive_catches(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = backend(mutated(*MUTATIONS[name]), monkeypatch)
     caught = []

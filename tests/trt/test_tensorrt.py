@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from runtime.backends.tensorrt import EngineOptions, TensorRTBackend, backend
 from runtime.backends.tensorrt.build import EngineError, build_plan
 from runtime.backends.tensorrt.cache import EngineCache
 from runtime.backends.tensorrt.driver import CudaDriver, EngineTarget
-from runtime.errors import DeviceError, DeviceMemoryError
+from runtime.errors import DeviceError, DeviceMemoryError, DeviceWarning
 from tests.configs import photo
 from tests.trt.drive import drive, feed, small_graph, wanted
 from tests.trt.fake_cuda import FakeCard, Misuse
@@ -71,6 +72,59 @@ def test_every_none_and_false_is_an_error_with_its_reason(tmp_path: Path, fault:
     backend, _, _ = opened(11, fault)
     with pytest.raises(EngineError, match=message):
         backend.open(small_graph(tmp_path))
+
+
+def test_a_graph_that_cannot_be_captured_runs_without_and_says_so(tmp_path: Path) -> None:
+    backend, _, card = opened(11, "capture")
+    with pytest.warns(DeviceWarning, match="cannot be captured as a CUDA graph and runs without"):
+        session = backend.open(small_graph(tmp_path))
+    assert card.graphs == {}
+    for seed in range(3):
+        np.testing.assert_array_equal(session.run(feed(seed))["embeddings"], wanted(small_graph(tmp_path), feed(seed)))
+
+
+def test_runs_are_started_while_another_is_waited_for(tmp_path: Path) -> None:
+    backend, _, card = opened()
+    session = backend.open(small_graph(tmp_path))
+    first = session.start(feed(0))
+    card.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(first)
+        assert card.waited_for.wait(10)
+        second = session.start(feed(1))  # the card is not done, and nothing is locked
+        card.gate.set()
+        np.testing.assert_array_equal(waiting.result()["embeddings"], wanted(small_graph(tmp_path), feed(0)))
+    np.testing.assert_array_equal(second()["embeddings"], wanted(small_graph(tmp_path), feed(1)))
+
+
+def test_threads_that_run_at_once_get_their_own_answers(tmp_path: Path) -> None:
+    session = opened()[0].open(small_graph(tmp_path))
+    feeds = [feed(seed) for seed in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for inputs, found in zip(feeds, pool.map(session.run, feeds), strict=True):
+            np.testing.assert_array_equal(found["embeddings"], wanted(small_graph(tmp_path), inputs))
+
+
+def test_runs_that_fail_cost_no_staging_memory(tmp_path: Path) -> None:
+    backend, fake, _ = opened(11, "capture")
+    with pytest.warns(DeviceWarning):
+        session = backend.open(small_graph(tmp_path))
+    fake.fails.add("enqueue")
+    for _ in range(3):  # more often than there are staging sets
+        with pytest.raises(EngineError, match="refused to run"):
+            session.run(feed(0))
+    fake.fails.clear()
+    np.testing.assert_array_equal(session.run(feed(0))["embeddings"], wanted(small_graph(tmp_path), feed(0)))
+
+
+def test_the_log_keeps_the_last_errors_and_gives_them_once(tmp_path: Path) -> None:
+    backend, fake, _ = opened()
+    backend.open(small_graph(tmp_path))  # thousands of lines, none of them an error
+    assert len(backend.log.lines) == 0
+    for number in range(9):
+        backend.log.log(fake.ILogger.Severity.ERROR, f"fault\n{number}")
+    assert backend.log.take_errors() == "fault 6 | fault 7 | fault 8"
+    assert backend.log.take_errors() == "TensorRT gave no reason"
 
 
 def test_parser_errors_carry_code_operator_and_node(tmp_path: Path) -> None:

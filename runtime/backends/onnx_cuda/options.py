@@ -25,6 +25,7 @@ class CudaOptions:
     provider: Literal["cuda", "tensorrt"] = "cuda"
     nhwc: bool = True  # channels last: cuDNN's fast convolutions
     tf32: bool = False
+    fuse_conv_bias: bool = False  # cuDNN adds the bias within its convolutions; it compiles them when a graph is opened
     search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"  # of convolutions; shapes are fixed, so once is enough
     max_workspace: bool = True
     memory_limit: int = 0  # bytes of ONNX Runtime's arena; 0: all there is
@@ -42,6 +43,7 @@ class CudaOptions:
             "device_id": str(self.index),
             "prefer_nhwc": switch(self.nhwc),
             "use_tf32": switch(self.tf32),
+            "fuse_conv_bias": switch(self.fuse_conv_bias),
             "cudnn_conv_algo_search": self.search.upper(),
             "cudnn_conv_use_max_workspace": switch(self.max_workspace),
             "arena_extend_strategy": "kSameAsRequested" if self.arena == "same" else "kNextPowerOfTwo",

@@ -1,13 +1,14 @@
 """One graph on a card: inputs and outputs stay in the card's memory, runs go one after another on a thread of their own.
 
-Two sets of buffers take turns: while one run computes, the next one's inputs are uploaded into the other set.
+Two sets of buffers take turns: while one run computes, the next one's inputs are uploaded into the other set, and the last
+one's outputs are downloaded by a second thread, so that the card does not wait for the copy.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +31,13 @@ Translate = Callable[[BaseException], BaseException]
 
 
 class OpenGraph:
-    """A graph that ONNX Runtime opened on a card, the thread that runs it, and what translates its exceptions."""
+    """A graph that ONNX Runtime opened on a card, the threads that serve it, and what translates its exceptions."""
 
     def __init__(self, ort: Any, session: Any, index: int, name: str, translate: Translate) -> None:  # noqa: ANN401 - ONNX Runtime's classes are only there when it is
         self.ort, self.session, self.index, self.translate = ort, session, index, translate
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix=f"vlscore-cuda:{index}-{name}")
+        self.worker, self.downloader = (
+            ThreadPoolExecutor(1, thread_name_prefix=f"vlscore-cuda:{index}-{name}-{task}") for task in ("run", "download")
+        )
         self.inputs = {info.name: info for info in session.get_inputs()}
         self.outputs = {info.name: info for info in session.get_outputs()}
 
@@ -72,11 +75,11 @@ class CudaSession:
         try:
             for name, value in buffers.inputs.items():
                 value.update_inplace(checked[name])
-            future = self.graph.worker.submit(self.compute, buffers)
+            computed = self.graph.worker.submit(self.compute, buffers)
+            return self.graph.downloader.submit(self.download, computed, buffers).result
         except BaseException as error:
             self.free_buffers(buffers)
             raise self.graph.translate(error) from error
-        return future.result
 
     def hold(self, inputs: Arrays) -> Session:
         """Upload some inputs to stay; the session given back shares this one's graph and thread."""
@@ -90,12 +93,16 @@ class CudaSession:
                 raise self.graph.translate(error) from error
         return CudaSession(self.graph, held)
 
-    def compute(self, buffers: BufferSet) -> Outputs:
-        """On the graph's thread: compute, download the outputs, free the buffers."""
+    def compute(self, buffers: BufferSet) -> None:
+        """On the graph's thread: run on the buffers."""
+        buffers.binding.synchronize_inputs()
+        self.graph.session.run_with_iobinding(buffers.binding)
+        buffers.binding.synchronize_outputs()
+
+    def download(self, computed: Future[None], buffers: BufferSet) -> Outputs:
+        """On the downloading thread: wait for the run, copy its outputs to the host, free the buffers."""
         try:
-            buffers.binding.synchronize_inputs()
-            self.graph.session.run_with_iobinding(buffers.binding)
-            buffers.binding.synchronize_outputs()
+            computed.result()
             return {name: value.numpy() for name, value in buffers.outputs.items()}
         except Exception as error:
             raise self.graph.translate(error) from error

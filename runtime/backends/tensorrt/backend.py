@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from engine.records import RecordError, from_json
 from runtime.backends.graph_hash import graph_hash
-from runtime.backends.tensorrt.build import EngineError, EngineOptions, TensorRT, build_plan, make_log
+from runtime.backends.tensorrt.build import EngineError, EngineOptions, TensorRT, build_plan, shared_log
 from runtime.backends.tensorrt.cache import FOLDER, EngineCache, EngineKey, Policy
 from runtime.backends.tensorrt.driver import CudaDriver, Driver
 from runtime.backends.tensorrt.session import TensorRTSession
@@ -48,7 +48,8 @@ class TensorRTBackend:
         self.target = self.driver.target()
         self.policy, self.options, self.report = policy, options or EngineOptions(), report
         self.cache = EngineCache(bundle_home() / FOLDER)
-        self.log = make_log(self.trt)  # must outlive the runtime, which must outlive its engines
+        self.log = shared_log(self.trt)
+        self.driver.select()
         self.runtime = self.trt.Runtime(self.log)
         self.detail = (
             f"TensorRT {self.trt.__version__}, {self.target.name} (compute {self.target.capability}), CUDA {self.target.cuda}"
@@ -80,6 +81,7 @@ class TensorRTBackend:
 
     def load(self, graph: Path, options: EngineOptions) -> Any:  # noqa: ANN401 - TensorRT's classes are only there when it is
         """The engine of a graph, from the cache or newly built."""
+        self.driver.select()
         key = EngineKey(graph_hash(graph), str(self.trt.__version__), self.target, options)
         with self.cache.locked(graph.stem, key):
             plan, reason = self.cache.load(graph.stem, key)
@@ -87,10 +89,10 @@ class TensorRTBackend:
                 engine = self.runtime.deserialize_cuda_engine(plan)
                 if engine is not None:
                     return engine
-                reason = f"TensorRT refused the stored one: {self.log.errors()}"
+                reason = f"TensorRT refused the stored one: {self.log.take_errors()}"
             engine = self.runtime.deserialize_cuda_engine(self.build(graph, key, reason))
         if engine is None:
-            raise EngineError(f"TensorRT refuses the engine of `{graph}` that it just built: {self.log.errors()}")
+            raise EngineError(f"TensorRT refuses the engine of `{graph}` that it just built: {self.log.take_errors()}")
         return engine
 
     def build(self, graph: Path, key: EngineKey, reason: str) -> bytes:

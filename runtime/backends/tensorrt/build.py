@@ -5,6 +5,8 @@ Half of the calls report failure by None or False alone, and the reason through 
 
 from __future__ import annotations
 
+import functools
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,35 +47,38 @@ class EngineError(DeviceError):
         self.nodes = nodes
 
 
-def make_log(trt: TensorRT) -> Any:  # noqa: ANN401
-    """A logger that keeps its lines; it must outlive everything that was made with it."""
+@functools.cache
+def shared_log(trt: TensorRT) -> Any:  # noqa: ANN401
+    """The one logger of this process: TensorRT keeps the first that it is given and drops the lines meant for others."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps (severity, line)."""
+        """Keeps the last errors."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.lines: list[tuple[Any, str]] = []
+            self.lines: deque[str] = deque(maxlen=LINES)
 
         def log(self, severity: Any, line: str) -> None:  # noqa: ANN401 - TensorRT's enumeration
-            """Called by TensorRT."""
-            self.lines.append((severity, line))
+            """Called by TensorRT, thousands of times in a build."""
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.lines.append(" ".join(line.split()))
 
-        def errors(self) -> str:
-            """The last errors, in one line."""
-            errors = [line for severity, line in self.lines if int(severity) <= int(trt.ILogger.Severity.ERROR)]
-            return " | ".join(" ".join(line.split()) for line in errors[-LINES:]) or "TensorRT gave no reason"
+        def take_errors(self) -> str:
+            """The last errors, in one line; the next failure is not explained by them again."""
+            errors = list(self.lines)
+            self.lines.clear()
+            return " | ".join(errors) or "TensorRT gave no reason"
 
     return Log()
 
 
 def build_plan(trt: TensorRT, graph: Path, options: EngineOptions, timing_cache: bytes = b"") -> BuiltEngine:
     """Parse a graph of fixed shapes and build its engine; raises EngineError with TensorRT's own message."""
-    log = make_log(trt)
+    log = shared_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(network_flags(trt))
     if network is None:
-        raise EngineError(f"TensorRT {trt.__version__} made no network for `{graph}`: {log.errors()}")
+        raise EngineError(f"TensorRT {trt.__version__} made no network for `{graph}`: {log.take_errors()}")
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         raise parser_error(trt, graph, parser, log)
@@ -81,7 +86,7 @@ def build_plan(trt: TensorRT, graph: Path, options: EngineOptions, timing_cache:
     cached = set_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(f"TensorRT {trt.__version__} built no engine of `{graph}`: {log.errors()}")
+        raise EngineError(f"TensorRT {trt.__version__} built no engine of `{graph}`: {log.take_errors()}")
     timing = config.get_timing_cache() if cached else None
     return BuiltEngine(bytes(plan), b"" if timing is None else bytes(timing.serialize()))
 
@@ -119,5 +124,5 @@ def parser_error(trt: TensorRT, graph: Path, parser: Any, log: Any) -> EngineErr
         f"{code} at {operator} `{name}`: {' '.join(error.desc().split())}"
         for (code, operator, name), error in zip(nodes, errors, strict=True)
     ]
-    reason = "; ".join(reasons) or log.errors()
+    reason = "; ".join(reasons) or log.take_errors()
     return EngineError(f"TensorRT {trt.__version__} cannot read `{graph}`: {reason}. Build the bundle again", nodes)

@@ -34,6 +34,10 @@ class EngineTarget:
 class Driver(Protocol):
     """What the TensorRT backend asks of a card. Pointers, streams, events and graphs are plain numbers."""
 
+    def select(self) -> None:
+        """Make this card the calling thread's current one: CUDA starts every thread on card 0."""
+        ...
+
     def target(self) -> EngineTarget:
         """What engines for this card are built for."""
         ...
@@ -103,7 +107,7 @@ class CudaDriver:
         count = self.call("cudaGetDeviceCount")
         if index >= count:
             raise DeviceError(f"asked for `{asked}:{index}`; found {count} card(s). Cause: cards count from 0. Choose another")
-        self.call("cudaSetDevice", index)
+        self.select()
 
     def call(self, name: str, *given: object) -> Any:  # noqa: ANN401 - every function of CUDA gives another type
         """Call a function of CUDA's runtime; every error is raised, with its name."""
@@ -111,6 +115,10 @@ class CudaDriver:
         if int(error):
             raise cuda_error(error.name, name, self.asked)
         return found[0] if len(found) == 1 else found
+
+    def select(self) -> None:
+        """Make this card the calling thread's current one; it stays so for whatever else the thread does."""
+        self.call("cudaSetDevice", self.index)
 
     def target(self) -> EngineTarget:
         """What engines for this card are built for."""
@@ -170,17 +178,21 @@ class CudaDriver:
         self.call("cudaStreamSynchronize", stream)
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
-        """Record what the work puts on the stream; the capture is ended whatever the work does."""
+        """Record what the work puts on the stream; whatever fails, the stream is usable again afterwards."""
         self.call("cudaStreamBeginCapture", stream, self.rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        ended, graph = False, None
         try:
             work()
+            ended, graph = True, self.call("cudaStreamEndCapture", stream)
+            return int(self.call("cudaGraphInstantiate", graph, 0))
         except BaseException:
-            self.rt.cudaStreamEndCapture(stream)
+            if not ended:
+                self.rt.cudaStreamEndCapture(stream)
+            self.rt.cudaGetLastError()  # else the next call would report the error of the capture
             raise
-        graph = self.call("cudaStreamEndCapture", stream)
-        ready = self.call("cudaGraphInstantiate", graph, 0)
-        self.call("cudaGraphDestroy", graph)
-        return int(ready)
+        finally:
+            if graph is not None:
+                self.rt.cudaGraphDestroy(graph)
 
     def launch(self, graph: int, stream: int) -> None:
         """Run a recorded graph."""

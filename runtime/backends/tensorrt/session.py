@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.backends.session import Arrays, Outputs, Pending
 from runtime.backends.tensorrt.build import EngineError, TensorRT
 from runtime.backends.tensorrt.driver import Bytes, Driver
-from runtime.errors import DeviceError
+from runtime.errors import DeviceError, DeviceWarning
 
 STAGING_SETS = 2  # the next run is put on the stream while one is under way
 SCRATCH_ALIGNMENT = 256  # the least that TensorRT wants its scratch memory to be
@@ -49,6 +50,7 @@ class PendingRun:
     staging: Staging
     event: int
     outputs: Outputs | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of those who wait for it
 
 
 @dataclass(slots=True)
@@ -62,7 +64,8 @@ class CardResources:
     graphs: list[int] = field(default_factory=list)
 
     def release(self) -> None:
-        """Wait for the streams, then give everything back."""
+        """Wait for the streams, then give everything back; called on any thread."""
+        self.driver.select()
         for stream in self.streams:
             self.driver.synchronize(stream)
         for graph in self.graphs:
@@ -89,16 +92,18 @@ class TensorRTSession:
     ) -> None:
         self.trt, self.driver, self.engine, self.capture = trt, driver, engine, capture
         self.held = dict(held or {})
-        self.lock = threading.RLock()
+        self.order = threading.Lock()  # of the stream: one start after another
+        self.lock = threading.Lock()  # of the two queues below; never held while the card is waited for
         self.resources = CardResources(driver)
         self.closing = weakref.finalize(self, self.resources.release)
+        driver.select()
         self.stream = driver.open_stream()
         self.resources.streams.append(self.stream)
         self.context = self.make_context()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         self.tensors = {name: self.allocate_tensor(name) for name in names}
         self.allocate_scratch()
-        self.free = deque(self.allocate_staging() for _ in range(STAGING_SETS))
+        self.free: deque[Staging] = deque(self.allocate_staging() for _ in range(STAGING_SETS))
         self.pending: deque[PendingRun] = deque()
         self.upload_held()
         self.warm_up()
@@ -159,9 +164,13 @@ class TensorRTSession:
         self.enqueue()
         self.driver.synchronize(self.stream)
 
-    def capture_graph(self) -> int:
-        """Capture the engine's launches as a CUDA graph."""
-        graph = self.driver.capture(self.stream, self.enqueue)
+    def capture_graph(self) -> int | None:
+        """Capture the engine's launches as a CUDA graph; where that fails, warn and launch them one by one in every run."""
+        try:
+            graph = self.driver.capture(self.stream, self.enqueue)
+        except DeviceError as error:
+            warnings.warn(f"an engine cannot be captured as a CUDA graph and runs without ({error})", DeviceWarning, stacklevel=2)
+            return None
         self.resources.graphs.append(graph)
         return graph
 
@@ -182,38 +191,60 @@ class TensorRTSession:
 
     def start(self, inputs: Arrays) -> Pending:
         """Put a run on the stream; where both staging sets are in use, the older run is waited for first."""
-        with self.lock:
-            if not self.free:
-                self.finish(self.pending[0])
-            staging = self.free[0]
-            for name, tensor in self.tensors.items():
-                if tensor.is_input and name not in self.held:
-                    if name not in inputs:
-                        raise DeviceError(f"the engine asks for `{name}`, which was not given")
-                    staging[name][:] = as_bytes(name, inputs[name], tensor)
-            self.free.popleft()
-            self.upload_inputs(staging)
-            if self.graph is None:
-                self.enqueue()
-            else:
-                self.driver.launch(self.graph, self.stream)
-            for name, tensor in self.tensors.items():
-                if not tensor.is_input:
-                    self.driver.download(staging[name], tensor.pointer, self.stream)
-            run = PendingRun(staging, self.driver.record_event(self.stream))
-            self.pending.append(run)
+        self.driver.select()
+        with self.order:
+            staging = self.take_staging()
+            try:
+                self.fill(staging, inputs)
+                self.enqueue_run(staging)
+                run = PendingRun(staging, self.driver.record_event(self.stream))
+            except BaseException:
+                with self.lock:
+                    self.free.append(staging)
+                raise
+            with self.lock:
+                self.pending.append(run)
         return lambda: self.finish(run)
 
-    def finish(self, run: PendingRun) -> Outputs:
-        """Wait for a run, copy its outputs out, and free its staging set."""
+    def take_staging(self) -> Staging:
+        """A staging set that no run uses; where both are in use, the older run's, after its end."""
         with self.lock:
+            oldest = None if self.free else self.pending[0]
+        if oldest is not None:
+            self.finish(oldest)
+        with self.lock:
+            return self.free.popleft()
+
+    def fill(self, staging: Staging, inputs: Arrays) -> None:
+        """Copy the inputs that are not held into a staging set."""
+        for name, tensor in self.tensors.items():
+            if tensor.is_input and name not in self.held:
+                if name not in inputs:
+                    raise DeviceError(f"the engine asks for `{name}`, which was not given")
+                staging[name][:] = as_bytes(name, inputs[name], tensor)
+
+    def enqueue_run(self, staging: Staging) -> None:
+        """Put a whole run on the stream: inputs up, the engine, outputs down."""
+        self.upload_inputs(staging)
+        if self.graph is None:
+            self.enqueue()
+        else:
+            self.driver.launch(self.graph, self.stream)
+        for name, tensor in self.tensors.items():
+            if not tensor.is_input:
+                self.driver.download(staging[name], tensor.pointer, self.stream)
+
+    def finish(self, run: PendingRun) -> Outputs:
+        """Wait for a run, copy its outputs out, and free its staging set; other threads may start runs meanwhile."""
+        with run.lock:
             if run.outputs is None:
+                self.driver.select()
                 self.driver.wait_for_event(run.event)
                 outputs = {name: tensor for name, tensor in self.tensors.items() if not tensor.is_input}
                 run.outputs = {name: from_bytes(run.staging[name], tensor) for name, tensor in outputs.items()}
-                self.pending.remove(run)
-                self.free.append(dict(run.staging))
-                run.staging = {}
+                with self.lock:
+                    self.pending.remove(run)
+                    self.free.append(run.staging)
             return run.outputs
 
     def hold(self, inputs: Arrays) -> TensorRTSession:
