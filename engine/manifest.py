@@ -123,6 +123,7 @@ class Manifest:
     inputs_hash: str
     created: str
     presence: float = 0.0  # the margin over the base that tells present from absent; 0 where it was not measured
+    nouns: tuple[str, ...] = ()  # all that a small model was taught; empty where it knows the world
 
     def __post_init__(self) -> None:
         """Check that the fields agree with each other; raises `ManifestError`."""

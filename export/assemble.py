@@ -205,6 +205,7 @@ def make_manifest(
         inputs_hash="",
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         presence=backbone.presence,
+        nouns=backbone.nouns,
     )
 
 

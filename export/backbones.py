@@ -35,6 +35,7 @@ class Backbone:
     config: Config
     explicit_activation: bool  # the configuration itself says which GELU; open_clip's plain names do not
     presence: float = 0.0  # the margin that tells present from absent, where it was measured
+    nouns: tuple[str, ...] = ()  # all that a small model was taught
     merges: Path | None = None  # the list that its tokenizer was made from; none: CLIP's own
 
     @property
@@ -71,8 +72,9 @@ def own_names() -> list[str]:
 def from_file(path: Path) -> Backbone:
     """Read a model configuration in open_clip's JSON form (with or without the `model_cfg` wrapper).
 
-    Beside `model_cfg` it may give `presence`, the margin over the base that `python -m bench.accuracy` measured, and
-    `merges`, the file beside it that lists the merges of a tokenizer smaller than CLIP's.
+    Beside `model_cfg` it may give `presence`, the margin over the base that `python -m bench.accuracy` measured; `merges`,
+    the file beside it that lists the merges of a tokenizer smaller than CLIP's; and `nouns`, a file of all words that a small
+    model was taught.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -90,7 +92,8 @@ def from_file(path: Path) -> Backbone:
         raise BackboneError(f"backbone configuration `{path}`: `presence` must be a margin from 0 to 2, found {presence!r}")
     merges = path.parent / content["merges"] if "merges" in content else None
     check_vocabulary(path, config["text_cfg"], merges)
-    return Backbone(path.stem, config, True, float(presence), merges)
+    nouns = tuple((path.parent / content["nouns"]).read_text(encoding="utf-8").split("\n")[:-1]) if "nouns" in content else ()
+    return Backbone(path.stem, config, True, presence=float(presence), nouns=nouns, merges=merges)
 
 
 def check_vocabulary(path: Path, text: Mapping[str, Any], merges: Path | None) -> None:

@@ -61,6 +61,7 @@ def inputs_hash(backbone: Backbone, source: Source, options: BuildOptions) -> st
     parts: dict[str, object] = {
         "config": backbone.config,
         "presence": backbone.presence,
+        "nouns": backbone.nouns,
         "merges": sha256_of(backbone.merges) if backbone.merges else "",
         "weights": source_key(source, options.seed),
         "quick_gelu": source.quick_gelu,

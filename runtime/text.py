@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -26,7 +27,7 @@ CACHED_PROMPTS = 8192
 
 
 class QueryWarning(UserWarning):
-    """A query was longer than the model reads."""
+    """A query was longer than the model reads, or names what a small model was never taught."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class TextEncoder:
             raise BundleError(f"bundle `{bundle.folder}`: its tokenizer or templates cannot be read: {error}") from error
         if length != self.context:
             raise BundleError(f"bundle `{bundle.folder}`: its tokenizer gives {length} tokens, its graphs read {self.context}")
+        self.backbone, self.nouns = bundle.manifest.backbone, bundle.manifest.nouns
+        self.warned = not self.nouns
         self.cache: OrderedDict[str, Vectors] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -97,6 +100,7 @@ class TextEncoder:
                     raise QueryError(
                         f"the query {word!r:.80} has nothing left once it is cleaned as CLIP cleans texts; give words"
                     )
+        self.warn_of_unknown_words(queries)
         prompts = list(dict.fromkeys(prompt for query in queries for prompt in query.prompts()))
         vectors = self.prompt_vectors(prompts)
         rows = []
@@ -104,6 +108,22 @@ class TextEncoder:
             mean = np.mean([vectors[prompt] for prompt in query.prompts()], axis=0, dtype=np.float64)
             rows.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.asarray(rows, dtype=np.float32)
+
+    def warn_of_unknown_words(self, queries: Sequence[Query]) -> None:
+        """Say once that a small model knows little, when a query names nothing that it was taught."""
+        if self.warned:
+            return
+        for query in queries:
+            spaced = [f" {' '.join(re.findall('[a-z]+', clean(word)))} " for word in query.words]
+            if not any(f" {noun} " in words or f" {noun}s " in words for words in spaced for noun in self.nouns):
+                self.warned = True
+                warnings.warn(
+                    f"`{query.label:.60}`: the small model `{self.backbone}` knows {len(self.nouns)} kinds of emoji and nothing "
+                    'else; for photographs and other words open a real one: `Localizer("RN50")`, or `--model RN50`',
+                    QueryWarning,
+                    stacklevel=2,
+                )
+                return
 
     def prompt_vectors(self, prompts: Sequence[str]) -> dict[str, Vectors]:
         """Look prompts up, run the model on the new ones, and remember those."""

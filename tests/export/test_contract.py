@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from runtime.home import DEFAULT_MODEL, SHIPPED
 
 from export.contract import check_contract, violations
 from export.onnx_files import OPSET, ExportError
+from runtime.bundles import DEFAULT_MODEL, SHIPPED
 from tests.conftest import MakeBundle
 
 Model = onnx.ModelProto

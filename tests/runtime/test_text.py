@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -292,3 +294,25 @@ def test_texts_that_are_not_numbers_are_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="NaN or infinity"):
         encoder.embed([Query(("a dog",))])
     assert not encoder.cache
+
+
+def test_a_small_model_says_once_that_it_knows_little(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    taught = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, nouns=("hot dog", "cat")))
+    sessions = sessions_of(tiny_bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TextEncoder(taught, sessions).embed([Query("two hot dogs!"), Query(("feline", "a Cat"))])
+        TextEncoder(bundle, sessions).embed([Query("a windmill")])  # a model that knows the world says nothing
+    encoder = TextEncoder(taught, sessions)
+    with pytest.warns(QueryWarning, match=r"`a scatter plot`: the small model `tiny-rn` knows 2 kinds of emoji and nothing else"):
+        encoder.embed([Query("a cat"), Query("a scatter plot")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.embed([Query("a windmill")])
+
+
+def sessions_of(folder: Path) -> dict[str, Any]:
+    """The text graphs of a bundle, open."""
+    localizer = Localizer(folder, device="cpu", threads=1)
+    return {name: localizer.session(name) for name in TEXT_GRAPHS}

@@ -9,15 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip import SimpleTokenizer
-from runtime.home import DEFAULT_MODEL, SHIPPED
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from bench.training.models import MODELS, tokenizer
 from bench.training.vocabulary import COMMON, TABLE, cut, kept_merges, world_texts, write_merges
+from bench.world.nouns import nouns
 from bench.world.read import PICTURES, read_truth
-from export.backbones import OWN
+from export.backbones import OWN, find_backbone
 from export.vocabulary import clip_tokenizer, write_tokenizer
+from runtime.bundles import DEFAULT_MODEL, SHIPPED, read_manifest
 from runtime.text import clean
 
 UNKNOWN = ["zeppelin", "a xylophone, 2 gazebos & the Eiffel tower", "日本語の犬", "🦊", "it's"]
@@ -93,3 +94,9 @@ def test_the_checkpoints_have_a_row_for_every_token(name: str, small: SimpleToke
     table = load_file(OWN / f"{name}.safetensors")[TABLE]
     assert len(table) == small.vocab_size
     assert table[small.encoder["dog</w>"]].abs().sum() > 0
+
+
+def test_the_models_say_which_nouns_they_were_taught() -> None:
+    for name in ("demo-rn", "demo-vit"):
+        assert find_backbone(name).nouns == nouns()
+    assert read_manifest(SHIPPED / DEFAULT_MODEL).nouns == nouns()
