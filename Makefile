@@ -10,9 +10,10 @@ MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rt
 BUNDLES ?= runtime/models/demo-rn out/rtx/demo-vit+fp32 $(MADE)
 BIN = $(VENV)/bin
 JOBS ?= 2
+SECONDS_LONG ?= 120
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full test-rtx test-ort-gpu check bench gpu clean
+.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench gpu clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +41,23 @@ check: $(VENV)/dev.stamp  ## lint, types, room rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+torture: $(VENV)/dev.stamp  ## mutated pictures, scenes, bundles, words, command lines, and killed writers (SECONDS_LONG=3600: by the hour)
+	$(BIN)/python -m tests.torture --seconds $(SECONDS_LONG)
+
+audit: $(VENV)/dev.stamp  ## ask the advisory database about every installed package (needs the network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
+
+sbom: $(VENV)/dev.stamp  ## write out/sbom.json, a CycloneDX list of all installed packages
+	@mkdir -p out
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom
+	$(BIN)/python -m cyclonedx_py environment $(VENV) --output-file out/sbom.json
+
+lock:  ## write .ci/requirements.txt anew: every package of CI with its hashes (Python 3.11, x86-64 Linux)
+	$(PYTHON) -m venv out/lock && out/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	out/lock/bin/uv pip compile pyproject.toml --extra cpu --extra export --extra dev --python-version 3.11 \
+	    --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate --output-file .ci/requirements.txt
 
 bench: $(VENV)/dev.stamp  ## the benchmarks
 	$(BIN)/python -m pytest bench --benchmark-only
