@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.records import RecordError, check_fields, from_json, to_json
+from engine.records import RecordError, from_json, to_json
 from engine.resample import weights_at
 from engine.spec import Edge, Geometry
+
+GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Frame:
     offset_yx: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Check types and sizes; raises `ValueError` naming the field."""
-        check_fields(self)
+        """Check the sizes; raises `ValueError` naming the field. Types are checked where a frame is read from a file."""
+        if self.geometry not in GEOMETRIES:
+            raise RecordError(f"`geometry` must be one of {', '.join(GEOMETRIES)}, found {self.geometry!r}")
         for name, size in (("picture_hw", self.picture_hw), ("resized_hw", self.resized_hw)):
             if min(size) < 1:
                 raise RecordError(f"`{name}` must be at least 1 x 1 pixel, found {size[0]} x {size[1]}")

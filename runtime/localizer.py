@@ -233,7 +233,7 @@ class Localizer:
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
         texts = self.text.embed(queries)
-        if not self.scenes_only:
+        if scene.preset == "fast" and not self.scenes_only:
             scene = self.refiner.refine(scene, texts, progress)
         return self.answerer.answer(scene, queries, texts)
 
