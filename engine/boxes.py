@@ -43,8 +43,9 @@ class Boxes:
 def find_boxes(saliency: NDArray[np.floating], spec: Spec) -> Boxes:
     """Box the connected parts of a saliency map (H, W) that lie above a fraction of its maximum.
 
-    Parts of at most `spec.min_area` of the picture are left out. A box's score is the mean saliency inside
-    its part. A map without a positive value gives no box; raises `ValueError` when the map is not finite.
+    Parts of at most `spec.min_area` of the picture are left out, and those whose score is below `spec.min_score` of the best
+    one's. A box's score is the mean saliency inside its part. A map without a positive value gives no box; raises
+    `ValueError` when the map is not finite.
     """
     require("saliency", saliency, ("H", "W"))
     values = np.ascontiguousarray(saliency, np.float32)
@@ -61,6 +62,7 @@ def find_boxes(saliency: NDArray[np.floating], spec: Spec) -> Boxes:
     parts, scores, firsts = _parts(values[window], foreground[window], spec, spec.min_area * values.size)
     ranks = (firsts,) if spec.order == "raster" else (firsts, -scores)
     by_rank = np.lexsort(ranks)
+    by_rank = by_rank[scores[by_rank] >= spec.min_score * scores.max(initial=0)]
     xyxy = parts[by_rank] + np.array([left, top, left, top], np.float32)
     return Boxes(xyxy.astype(np.float32), scores[by_rank].astype(np.float32))
 

@@ -51,6 +51,7 @@ class Spec:
     threshold: float = 0.3  # fraction of the maximum, compared strictly
     connectivity: Connectivity = 4
     min_area: float = 1e-3  # fraction of the picture, compared strictly
+    min_score: float = 0.7  # share of the best box's score; boxes below it are left out
     order: Order = "score"
     # When a query counts as present: when any map beats the base, or when the best one does by the margin that was
     # measured for the model (a model without such a measurement falls back to any).
@@ -64,6 +65,7 @@ class Spec:
         _require(0 <= self.contrast <= 1e6, "contrast", self.contrast, "from 0 to 1e6")
         _require(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0 and below 1")
         _require(0 <= self.min_area < 1, "min_area", self.min_area, "at least 0 and below 1")
+        _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
 
     def tau(self, logit_scale: float) -> float:
         """Give the temperature in units of the plain cosine; `logit_scale` is the model's own, about 100."""
@@ -114,6 +116,7 @@ PAPER = Spec(
     threshold=0.6,
     connectivity=4,
     min_area=1e-3,
+    min_score=0.0,
     order="raster",
     presence="any",
 )

@@ -35,6 +35,7 @@ class OracleSpec:
     threshold: float = 0.6
     connectivity: int = 4
     min_area: float = 1e-3
+    min_score: float = 0.0
     order: str = "score"  # raster | score
 
 
@@ -262,6 +263,8 @@ def boxes(heat: Array, spec: OracleSpec) -> tuple[Array, Array]:
             rows, cols = np.array(component).T
             box = (int(cols.min()), int(rows.min()), int(cols.max()) + 1, int(rows.max()) + 1)
             found.append((box, float(heat[rows, cols].mean())))
+    best = max((score for _, score in found), default=0.0)
+    found = [(box, score) for box, score in found if score >= spec.min_score * best]
     if spec.order == "score":
         found.sort(key=lambda item: -item[1])  # stable: equal scores stay in raster order
     xyxy = np.array([box for box, _ in found], dtype=np.float32).reshape(-1, 4)

@@ -188,3 +188,19 @@ def test_many_parts_are_the_same_however_they_are_counted(order: Order, monkeypa
     assert len(walked) > 500
     np.testing.assert_array_equal(walked.xyxy, looked.xyxy)
     np.testing.assert_allclose(walked.scores, looked.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 3), (0.5, 3), (0.51, 2), (0.8, 2), (0.81, 1), (1.0, 1)])
+def test_boxes_far_below_the_best_one_are_left_out(share: float, count: int) -> None:
+    saliency = np.zeros((20, 20), np.float32)
+    saliency[1:4, 1:4], saliency[8:12, 8:12], saliency[15:18, 15:18] = 0.5, 1.0, 0.8
+    found = find_boxes(saliency, DEFAULT.replace(min_score=share, threshold=0.3))
+    assert len(found) == count
+    np.testing.assert_array_equal(found.xyxy[0], [8, 8, 12, 12])
+    assert len(find_boxes(saliency, PAPER.replace(threshold=0.3))) == 3
+
+
+def test_equal_boxes_are_all_the_best_one() -> None:
+    saliency = np.zeros((20, 20), np.float32)
+    saliency[1:4, 1:4] = saliency[8:11, 8:11] = 0.9
+    assert len(find_boxes(saliency, DEFAULT.replace(min_score=1.0))) == 2
