@@ -8,12 +8,13 @@ ORT ?= .venv-ort-gpu
 MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rtx/$(model)+$(way))) \
     $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
 BUNDLES ?= runtime/models/demo-rn out/rtx/demo-vit+fp32 $(MADE)
+BACKBONE ?= RN50
 BIN = $(VENV)/bin
 JOBS ?= 2
 SECONDS_LONG ?= 120
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench gpu clean
+.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench bench-check compare gpu clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,11 +60,18 @@ lock:  ## write .ci/requirements.txt anew: every package of CI with its hashes (
 	out/lock/bin/uv pip compile pyproject.toml --extra cpu --extra export --extra dev --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate --output-file .ci/requirements.txt
 
-bench: $(VENV)/dev.stamp  ## the benchmarks
+bench: $(VENV)/dev.stamp  ## time each part of the way
 	$(BIN)/python -m pytest bench --benchmark-only
 
-gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environment; less than 8 minutes once installed)
-	$(GPU)/bin/python -m bench.gpu
+bench-check: $(VENV)/dev.stamp  ## the same once each, with timing off
+	$(BIN)/python -m pytest bench --benchmark-disable
+
+compare: $(VENV)/bench.stamp  ## ours beside PyTorch and the packages of the field (BACKBONE=RN50; its bundles are built once)
+	$(BIN)/python -m bench.compare --build --backbone $(BACKBONE)
+
+gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environment; bundles and engines are built once)
+	$(GPU)/bin/python -m bench.compare --device cuda --build
+	$(GPU)/bin/python -m bench.accuracy.parity --device cuda --device tensorrt --pictures 4
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) $(GPU) $(RTX) $(ORT) out build *.egg-info
@@ -78,6 +86,11 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
 	$(INSTALL) --editable '.[cpu,export,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+# The peers of the comparison stay out of what the tests need.
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(INSTALL) --editable '.[cpu,export,dev,bench]'
+	@touch $@
 
 $(GPU)/bin/python:
 	$(PYTHON) -m venv $(GPU)

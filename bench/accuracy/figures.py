@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.accuracy import statistics
-from bench.accuracy.judge import FOUND, Outcome, PixelOutcome, judge, judge_pixels
-from bench.accuracy.pixels import peak_iou, pxap
-from bench.accuracy.saliency import Maker
-from bench.accuracy.sheets import Sheet
-from bench.accuracy.statistics import Estimate
-from bench.accuracy.zeroshot import holds_any, ranks
+from bench.accuracy.judge import FOUND, BoxOverlaps, PixelOverlaps, judge_boxes, judge_pixels, peak_iou, pxap
+from bench.accuracy.scored import SaliencyOf, ScoredPicture, ranks, shows_any
+from bench.accuracy.statistics import Estimate, mean, resampled, share
 from engine.spec import Spec
 
 # What each figure is called in tables, in their order.
@@ -48,41 +44,42 @@ class Figures:
         return {**counts, **{name: estimate.to_list() for name, estimate in self.estimates.items()}}
 
 
-def measure(sheets: Sequence[Sheet], make: Maker, spec: Spec) -> Figures:
-    """Every figure of the sheets of one split, at the spec's own threshold."""
+def measure(pictures: Sequence[ScoredPicture], saliency_of: SaliencyOf, spec: Spec) -> Figures:
+    """Every figure of the pictures of one split, at the spec's own threshold."""
     thresholds = [spec.threshold]
-    outcome, pixels = judge(sheets, make, spec, thresholds), judge_pixels(sheets, make, spec, thresholds)
-    estimates = {**box_figures(sheets, outcome), **pixel_figures(outcome, pixels)}
-    estimates |= {f"top{k}": statistics.share(holds_any(sheets, k)) for k in (1, 5)}
+    boxes = judge_boxes(pictures, saliency_of, spec, thresholds)
+    pixels = judge_pixels(pictures, saliency_of, spec, thresholds)
+    estimates = {**box_figures(pictures, boxes), **pixel_figures(boxes, pixels)}
+    estimates |= {f"top{k}": share(shows_any(pictures, k)) for k in (1, 5)}
     ordered = {name: estimates[name] for name in TITLES if name in estimates}
-    return Figures(len(sheets), len(outcome.pictures), float(outcome.boxes.mean()), ordered)
+    return Figures(len(pictures), len(boxes.pictures), float(boxes.boxes.mean()), ordered)
 
 
-def box_figures(sheets: Sequence[Sheet], outcome: Outcome) -> dict[str, Estimate]:
-    """Figures of an outcome (Q, 1) that come from its boxes."""
-    best, first, other = outcome.best[:, 0], outcome.first[:, 0], outcome.other[:, 0]
-    found, rank = best > FOUND, ranks(sheets)
+def box_figures(pictures: Sequence[ScoredPicture], boxes: BoxOverlaps) -> dict[str, Estimate]:
+    """Figures of overlaps (Q, 1)."""
+    best, first, other = boxes.best[:, 0], boxes.first[:, 0], boxes.other[:, 0]
+    found, rank = best > FOUND, ranks(pictures)
     figures = {
-        "gt_known": statistics.share(found),
-        "first_box": statistics.share(first > FOUND),
-        "top1_loc": statistics.share(found & (rank < 1)),
-        "top5_loc": statistics.share(found & (rank < 5)),
-        "box_iou": statistics.mean(best, outcome.pictures),
+        "gt_known": share(found),
+        "first_box": share(first > FOUND),
+        "top1_loc": share(found & (rank < 1)),
+        "top5_loc": share(found & (rank < 5)),
+        "box_iou": mean(best, boxes.pictures),
     }
     several = ~np.isnan(other)
     if several.any():
-        figures["confused"] = statistics.share(other[several] > first[several])
+        figures["confused"] = share(other[several] > first[several])
     return figures
 
 
-def pixel_figures(outcome: Outcome, pixels: PixelOutcome) -> dict[str, Estimate]:
+def pixel_figures(boxes: BoxOverlaps, pixels: PixelOverlaps) -> dict[str, Estimate]:
     """Figures of the pixels of the same queries."""
-    _, place = np.unique(outcome.pictures, return_inverse=True)
+    _, place = np.unique(boxes.pictures, return_inverse=True)
     tables = np.zeros((place.max() + 1, *pixels.counts.shape[1:]))
     np.add.at(tables, place, pixels.counts)
     return {
-        "pixel_miou": statistics.mean(pixels.iou[:, 0], outcome.pictures),
-        "pxap": statistics.resampled(tables, pxap),
-        "peak_iou": statistics.resampled(tables, peak_iou),
-        "pointing": statistics.share(pixels.pointed),
+        "pixel_miou": mean(pixels.iou[:, 0], boxes.pictures),
+        "pxap": resampled(tables, pxap),
+        "peak_iou": resampled(tables, peak_iou),
+        "pointing": share(pixels.pointed),
     }

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.accuracy.saliency import Maker
-from bench.accuracy.sheets import Sheet
-from bench.accuracy.statistics import Estimate, between, draws, wilson
+from bench.accuracy.scored import SaliencyOf, ScoredPicture
+from bench.accuracy.statistics import Estimate, between, draws, share
 
 Ratios = NDArray[np.float64]
 
-TITLES = {
+SIGNALS = {
     "margin": "best map above the base",
     "margin above others": "the same, less the mean over all nouns",
     "kept share": "share of maps above the base",
@@ -33,6 +32,12 @@ class Curve:
     true: Ratios
     area: Estimate
 
+    def to_list(self) -> list[list[float]]:
+        """Its points at 101 round shares of false alarms."""
+        at = np.linspace(0, 1, 101)
+        reached = self.true[np.searchsorted(self.false, at, side="right") - 1]
+        return [[round(float(x), 3), round(float(y), 4)] for x, y in zip(at, reached, strict=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -42,13 +47,14 @@ class Rule:
     present: Estimate
     false_alarms: Estimate
 
+    @classmethod
+    def of(cls, margin: float, own: Ratios, strange: Ratios) -> Rule:
+        """What a margin says of things that are there, and of things that are not, by their best maps (n,) and (m,)."""
+        return cls(margin, share(own > margin), share(strange > margin))
+
     def to_dict(self) -> dict[str, object]:
         """Plain values."""
-        return {
-            "margin": self.margin,
-            "present": self.present.to_list(),
-            "false_alarms": self.false_alarms.to_list(),
-        }
+        return {"margin": self.margin, "present": self.present.to_list(), "false_alarms": self.false_alarms.to_list()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,40 +66,34 @@ class Presence:
     by_margin: Rule
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values; each curve thinned to at most 101 points."""
+        """Plain values."""
         return {
             "any": self.any_map.to_dict(),
             "margin": self.by_margin.to_dict(),
             "auc": {name: curve.area.to_list() for name, curve in self.curves.items()},
-            "roc": {name: thinned(curve) for name, curve in self.curves.items()},
+            "roc": {name: curve.to_list() for name, curve in self.curves.items()},
         }
 
 
-def study(sheets: Sequence[Sheet], make: Maker, margin: float) -> Presence:
+def study(pictures: Sequence[ScoredPicture], saliency_of: SaliencyOf, margin: float) -> Presence:
     """Ask every picture for what it shows and for what it is known not to show; `margin` was chosen elsewhere."""
-    rows: dict[str, list[float]] = {name: [] for name in TITLES}
-    there, pictures = [], []
-    for sheet in sheets:
-        nouns = [*sheet.asked, *sheet.absent]
-        for name, values in signals(sheet, nouns, make).items():
+    rows: dict[str, list[float]] = {name: [] for name in SIGNALS}
+    there, places = [], []
+    for scored in pictures:
+        asked = [*scored.asked, *scored.absent]
+        for name, values in signals(scored, asked, saliency_of).items():
             rows[name] += [float(value) for value in values]
-        there += [True] * len(sheet.asked) + [False] * len(sheet.absent)
-        pictures += [sheet.picture] * len(nouns)
-    truth, places, best = np.array(there), np.array(pictures), np.array(rows["margin"])
-    curves = {name: roc(np.array(values), truth, places) for name, values in rows.items()}
-    return Presence(curves, rule(best[truth], best[~truth], 0.0), rule(best[truth], best[~truth], margin))
+        there += [True] * len(scored.asked) + [False] * len(scored.absent)
+        places += [scored.picture] * len(asked)
+    truth, best = np.array(there), np.array(rows["margin"])
+    curves = {name: roc(np.array(values), truth, np.array(places)) for name, values in rows.items()}
+    return Presence(curves, *(Rule.of(least, best[truth], best[~truth]) for least in (0.0, margin)))
 
 
-def rule(own: Ratios, strange: Ratios, margin: float) -> Rule:
-    """What a margin says of things that are there, and of things that are not, by their best maps (n,) and (m,)."""
-    right, wrong = own > margin, strange > margin
-    return Rule(margin, wilson(int(right.sum()), len(right)), wilson(int(wrong.sum()), len(wrong)))
-
-
-def best_margin(sheets: Sequence[Sheet]) -> float:
+def best_margin(pictures: Sequence[ScoredPicture]) -> float:
     """The margin, to a hundredth, that is right most often of what is there and of what is not, both weighing the same."""
-    own = np.array([sheet.scores[noun].max() for sheet in sheets for noun in sheet.asked])
-    strange = np.array([sheet.scores[noun].max() for sheet in sheets for noun in sheet.absent])
+    own = np.array([scored.scores[noun].max() for scored in pictures for noun in scored.asked])
+    strange = np.array([scored.scores[noun].max() for scored in pictures for noun in scored.absent])
     if not len(own) or not len(strange):
         return 0.0
     margins = np.arange(0, 100) / 100
@@ -102,45 +102,34 @@ def best_margin(sheets: Sequence[Sheet]) -> float:
     return float(round(top[len(top) // 2], 2))  # the middle of equally good ones
 
 
-def signals(sheet: Sheet, nouns: Sequence[int], make: Maker) -> dict[str, NDArray[np.floating]]:
+def signals(scored: ScoredPicture, asked: Sequence[int], saliency_of: SaliencyOf) -> dict[str, NDArray[np.floating]]:
     """Numbers (Q,) per signal that should be larger for nouns that the picture shows."""
-    every = sheet.scores.max(axis=1)
-    saliency = make(sheet, nouns)
-    chosen = list(nouns)
+    every, saliency, chosen = scored.scores.max(axis=1), saliency_of(scored, asked), list(asked)
     return {
         "margin": every[chosen],
         "margin above others": every[chosen] - every.mean(),
-        "kept share": (sheet.scores[chosen] > 0).mean(axis=1),
-        "similarity": sheet.similarity[chosen],
-        "similarity above others": sheet.similarity[chosen] - sheet.similarity.mean(),
+        "kept share": (scored.scores[chosen] > 0).mean(axis=1),
+        "similarity": scored.similarity[chosen],
+        "similarity above others": scored.similarity[chosen] - scored.similarity.mean(),
         "peak": saliency.max(axis=1),
         "sum": saliency.sum(axis=1),
     }
 
 
 def roc(values: Ratios, there: NDArray[np.bool_], pictures: NDArray[np.integer]) -> Curve:
-    """The curve of a signal (n,) against the truth (n,); equal values are passed in one step."""
+    """The curve of a signal (n,) against the truth (n,); equal values are passed in one step.
+
+    Its area is how often a query that is there outdoes one that is not, with its interval resampled by pictures.
+    """
     if there.all() or not there.any():
         raise ValueError("`there` must hold queries of both kinds, present and absent; ask more pictures")
     order = np.argsort(-values, kind="stable")
     last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
-    steps = [np.concatenate([[0], np.cumsum(kind[order])[last]]) / kind.sum() for kind in (~there, there)]
-    return Curve(steps[0], steps[1], spread_of_area(values, there, pictures))
-
-
-def spread_of_area(values: Ratios, there: NDArray[np.bool_], pictures: NDArray[np.integer]) -> Estimate:
-    """The area with its interval: how often a query that is there outdoes one that is not, resampled by pictures."""
-    _, place = np.unique(pictures, return_inverse=True)
+    false, true = (np.concatenate([[0], np.cumsum(kind[order])[last]]) / kind.sum() for kind in (~there, there))
     wins = np.sign(values[there][:, None] - values[~there][None]) / 2 + 0.5
+    _, place = np.unique(pictures, return_inverse=True)
     drawn = draws(int(place.max()) + 1)[:, place]
     own, strange = drawn[:, there], drawn[:, ~there]
-    pairs = own.sum(axis=1) * strange.sum(axis=1)
-    won = np.einsum("rn,rn->r", own @ wins, strange)
-    return between(float(wins.mean()), np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
-
-
-def thinned(curve: Curve) -> list[list[float]]:
-    """Points of a curve at round shares of false alarms, for a file."""
-    at = np.linspace(0, 1, 101)
-    reached = curve.true[np.searchsorted(curve.false, at, side="right") - 1]
-    return [[round(float(x), 3), round(float(y), 4)] for x, y in zip(at, reached, strict=True)]
+    pairs, won = own.sum(axis=1) * strange.sum(axis=1), np.einsum("rn,rn->r", own @ wins, strange)
+    spread = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+    return Curve(false, true, between(float(wins.mean()), spread))

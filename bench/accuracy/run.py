@@ -3,123 +3,164 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import Any
 
-from bench.accuracy import presence, variants
-from bench.accuracy.figures import measure
-from bench.accuracy.judge import judge, judge_pixels
-from bench.accuracy.lab import Lab
-from bench.accuracy.results import Line, Results, Wording
-from bench.accuracy.saliency import maker
-from bench.accuracy.sheets import Sheet
-from bench.accuracy.sweep import Search, best_paper, search
-from bench.accuracy.trials import THRESHOLDS, Trials
-from bench.accuracy.words import WORLD
+from bench.accuracy import presence
+from bench.accuracy.evaluation import Evaluation
+from bench.accuracy.figures import Figures, measure
+from bench.accuracy.judge import judge_boxes, judge_pixels
+from bench.accuracy.scored import WORLD, ScoredPicture, saliency_under
+from bench.accuracy.search import THRESHOLDS, Best, Trial, Trials, best_published, search
+from bench.accuracy.statistics import Estimate
+from bench.terminal import Say
 from bench.world.read import read_truth, scenes_of
 from engine.spec import DEFAULT, PAPER, Geometry, Spec
 
 CHOICES, REPORTED, ABSENT, WIDE = "val", "test", "absent", "wide"
 GEOMETRIES: tuple[Geometry, ...] = ("squash", "letterbox", "crop", "stretch")
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class SplitFigures:
+    """The figures of one split under one spec."""
+
+    split: str
+    spec: Spec
+    figures: Figures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"split": self.split, "spec": self.spec.to_dict(), **self.figures.to_dict()}
 
 
-def run(lab: Lab, say: Say) -> Results:
-    """Do everything that the options ask for; `say` is told what comes next."""
-    options = lab.options
-    scenes_of(options.data, {*options.splits, *([CHOICES] if options.sweep else [])})  # pictures that lack are told now
-    results = Results(about(lab))
-    if options.sweep:
-        choose(lab, results, say)
-    specs = [lab.spec, *([results.search.best.spec] if results.search else [])]
-    for split in options.splits:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a set of templates finds, and its gain over the one that was asked for."""
+
+    templates: str
+    trial: Trial
+    lead: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"templates": self.templates, **self.trial.to_dict(), "lead": self.lead.to_list()}
+
+
+@dataclass(slots=True)
+class Results:
+    """Filled in as the run goes on; what was not asked for stays empty."""
+
+    about: dict[str, Any]
+    splits: list[SplitFigures] = field(default_factory=list)
+    best: Best | None = None
+    published: Best | None = None
+    pixel_curve: dict[float, float] = field(default_factory=dict)  # mIoU by threshold
+    geometries: list[SplitFigures] = field(default_factory=list)
+    wordings: list[Wording] = field(default_factory=list)
+    margin: float | None = None  # over the base; chosen on `val`
+    presence: presence.Presence | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: shares from 0 to 1, each as [value, low, high] where it has an interval."""
+        paper = {"paper": self.published.to_dict()} if self.published else {}
+        return {
+            "about": self.about,
+            "splits": [one.to_dict() for one in self.splits],
+            "search": {**self.best.to_dict(), **paper} if self.best else None,
+            "pixel_miou_by_threshold": {str(threshold): round(value, 5) for threshold, value in self.pixel_curve.items()},
+            "geometries": [one.to_dict() for one in self.geometries],
+            "wordings": [one.to_dict() for one in self.wordings],
+            "margin": self.margin,
+            "presence": self.presence.to_dict() if self.presence else None,
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+        }
+
+
+def run(evaluation: Evaluation, say: Say) -> Results:
+    """Do everything that the settings ask for; `say` is told what comes next."""
+    settings = evaluation.settings
+    scenes_of(settings.data, {*settings.splits, *([CHOICES] if settings.sweep else [])})  # pictures that lack are told now
+    results = Results(about(evaluation))
+    if settings.sweep:
+        say("val: search")
+        choose(evaluation, results)
+        say("val: wordings")
+        results.wordings = try_wordings(evaluation, results)
+    specs = [evaluation.spec, *([results.best.trial.spec] if results.best else [])]
+    for split in settings.splits:
         say(f"{split}: figures")
-        results.lines += [report(lab, results, split, spec) for spec in specs]
-    if results.search and results.search.paper and REPORTED in options.splits:
-        results.lines.append(report(lab, results, REPORTED, results.search.paper.spec))
-    if WIDE in options.splits:
+        results.splits += [report(evaluation, results, split, spec) for spec in specs]
+    if results.published and REPORTED in settings.splits:
+        results.splits.append(report(evaluation, results, REPORTED, results.published.trial.spec))
+    if WIDE in settings.splits:
         say("wide: geometries")
         placed = [specs[-1].replace(geometry=geometry) for geometry in GEOMETRIES]
-        results.geometries = [report(lab, results, WIDE, spec) for spec in placed]
-    if ABSENT in options.splits:
+        results.geometries = [report(evaluation, results, WIDE, spec) for spec in placed]
+    if ABSENT in settings.splits:
         say("absent: what tells present from absent")
-        margin = lab.localizer.manifest.presence if results.margin is None else results.margin
-        results.presence = presence.study(lab.sheets(ABSENT, specs[-1].geometry), maker(specs[-1], lab.logit_scale), margin)
-    results.about["passes"] = lab.shelf.passes
+        margin = evaluation.localizer.manifest.presence if results.margin is None else results.margin
+        pictures, saliency_of = evaluation.scored(ABSENT, specs[-1].geometry), saliency_under(specs[-1], evaluation.logit_scale)
+        results.presence = presence.study(pictures, saliency_of, margin)
+    results.about["passes"] = evaluation.scenes.passes
+    results.seconds["encode"] = evaluation.seconds
     return results
 
 
-def about(lab: Lab) -> dict[str, object]:
+def about(evaluation: Evaluation) -> dict[str, object]:
     """What was measured, on what."""
-    truth = read_truth(lab.options.data)
-    info = {key: value for key, value in lab.localizer.info.items() if key not in ("bundle", "opened_in_s")}
+    truth = read_truth(evaluation.settings.data)
     return {
-        **info,
-        "logit_scale": round(lab.logit_scale, 4),
+        **{key: value for key, value in evaluation.localizer.info.items() if key not in ("bundle", "opened_in_s")},
+        "logit_scale": round(evaluation.logit_scale, 4),
         "nouns": len(truth["nouns"]),
         "pictures_sha256": truth["sha256"],
-        "templates": lab.options.templates,
-        "limit": lab.options.limit,
+        "templates": evaluation.settings.templates,
+        "limit": evaluation.settings.limit,
     }
 
 
-def report(lab: Lab, results: Results, split: str, spec: Spec) -> Line:
+def report(evaluation: Evaluation, results: Results, split: str, spec: Spec) -> SplitFigures:
     """All figures of a split under a spec."""
-    sheets = lab.sheets(split, spec.geometry)
+    pictures = evaluation.scored(split, spec.geometry)
     with clock(results, "figures"):
-        return Line(split, spec, measure(sheets, maker(spec, lab.logit_scale), spec))
+        return SplitFigures(split, spec, measure(pictures, saliency_under(spec, evaluation.logit_scale), spec))
 
 
-def choose(lab: Lab, results: Results, say: Say) -> None:
-    """All that is chosen on `val`: the spec, the best setting of the published way; then wordings and variants."""
-    say("val: search")
-    base = lab.fitted(DEFAULT)
-    sheets = lab.sheets(CHOICES, base.geometry)
+def choose(evaluation: Evaluation, results: Results) -> None:
+    """All that is chosen on `val`: the spec, the best setting of the published way, and the margin of presence."""
+    base, scale = evaluation.fitted(DEFAULT), evaluation.logit_scale
+    pictures = evaluation.scored(CHOICES, base.geometry)
     with clock(results, "search"):
-        found = search(trials_of(lab, sheets), base)
-    paper_trials = trials_of(lab, lab.sheets(CHOICES, PAPER.geometry))
-    with clock(results, "search"):
-        warm, curve = best_paper(paper_trials, lab.fitted(PAPER), lab.logit_scale)
-        best = max(warm, key=lambda trial: trial.merit)
-        spec = best.spec.replace(name="best paper")
-        paper = replace(best, spec=spec)
-    results.margin = presence.best_margin(sheets)
-    results.search = replace(found, paper=paper, paper_thresholds=tuple(curve), paper_temperatures=tuple(warm))
-    with clock(results, "search"):
-        pixels = judge_pixels(sheets, maker(found.best.spec, lab.logit_scale), found.best.spec, THRESHOLDS)
+        results.best = search(trials_on(evaluation, pictures), base)
+        results.margin = presence.best_margin(pictures)
+        spec = results.best.trial.spec
+        pixels = judge_pixels(pictures, saliency_under(spec, scale), spec, THRESHOLDS)
         results.pixel_curve = dict(zip(THRESHOLDS, pixels.iou.mean(axis=0).tolist(), strict=True))
-        results.wordings = wordings(lab, results.search)
-    if lab.options.variants:
-        say("val: variants")
-        with clock(results, "variants"):
-            results.variants = try_variants(lab, sheets, found.best.spec)
+    pictures = evaluation.scored(CHOICES, PAPER.geometry)
+    with clock(results, "search"):
+        results.published = best_published(trials_on(evaluation, pictures), evaluation.fitted(PAPER), scale)
 
 
-def trials_of(lab: Lab, sheets: list[Sheet]) -> Trials:
-    """Trials of the method itself on sheets."""
-    return Trials(lambda spec: judge(sheets, maker(spec, lab.logit_scale), spec, THRESHOLDS))
-
-
-def wordings(lab: Lab, found: Search) -> list[Wording]:
+def try_wordings(evaluation: Evaluation, results: Results) -> list[Wording]:
     """The chosen spec, asked in other words."""
-    spec, rows = found.best.spec, []
-    own = trials_of(lab, lab.sheets(CHOICES, spec.geometry))
-    for templates in dict.fromkeys((lab.options.templates, "plain", "paper", WORLD)):
-        trials = trials_of(lab, lab.sheets(CHOICES, spec.geometry, templates))
-        best = trials.best(spec)
-        rows.append(Wording(templates, best, trials.lead(best.spec, spec, own)))
+    spec, rows = (results.best.trial.spec if results.best else evaluation.spec), []
+    own = trials_on(evaluation, evaluation.scored(CHOICES, spec.geometry))
+    for templates in dict.fromkeys((evaluation.settings.templates, "plain", "paper", WORLD)):
+        pictures = evaluation.scored(CHOICES, spec.geometry, templates)
+        with clock(results, "search"):
+            trials = trials_on(evaluation, pictures)
+            best = trials.best(spec)
+            rows.append(Wording(templates, best, trials.lead(best.spec, spec, own)))
     return rows
 
 
-def try_variants(lab: Lab, sheets: list[Sheet], spec: Spec) -> list[variants.Worth]:
-    """Each variant tuned on `val`, and looked at once on `test`."""
-    tuned = [variants.tune(name, sheets, spec, lab.logit_scale) for name in variants.VARIANTS]
-    if REPORTED not in lab.options.splits:
-        return tuned
-    others = lab.sheets(REPORTED, spec.geometry)
-    return [variants.confirm(worth, others, lab.logit_scale) for worth in tuned]
+def trials_on(evaluation: Evaluation, pictures: list[ScoredPicture]) -> Trials:
+    """Trials of the method itself on pictures."""
+    return Trials(lambda spec: judge_boxes(pictures, saliency_under(spec, evaluation.logit_scale), spec, THRESHOLDS))
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-Z = 1.959963984540054  # both tails of the normal distribution together hold 5 %
 ROUNDS = 1000
 SEED = 0
 
@@ -28,20 +28,11 @@ class Estimate:
         return [round(float(number), 5) for number in (self.value, self.low, self.high)]
 
 
-def wilson(hits: int, tries: int) -> Estimate:
-    """A share of tries with Wilson's score interval; raises `ValueError` when nothing was tried."""
-    if tries < 1 or not 0 <= hits <= tries:
-        raise ValueError(f"`hits` must lie between 0 and `tries`, and `tries` above 0, found {hits} of {tries}")
-    share, square = hits / tries, Z * Z / tries
-    middle = (share + square / 2) / (1 + square)
-    reach = Z / (1 + square) * (share * (1 - share) / tries + square / (4 * tries)) ** 0.5
-    # The ends are 0 and 1 exactly when nothing or everything was a hit; rounding must not pass them.
-    return Estimate(share, max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach)))
-
-
 def share(hits: Values) -> Estimate:
-    """The share of true values (n,)."""
-    return wilson(int(np.count_nonzero(hits)), len(hits))
+    """The share of true values (n,), with Wilson's score interval; raises `ValueError` when there are none."""
+    found = binomtest(int(np.count_nonzero(hits)), len(hits))
+    interval = found.proportion_ci(method="wilson")
+    return Estimate(float(found.statistic), float(interval.low), float(interval.high))
 
 
 def draws(pictures: int, seed: int = SEED, rounds: int = ROUNDS) -> NDArray[np.float64]:
@@ -51,7 +42,7 @@ def draws(pictures: int, seed: int = SEED, rounds: int = ROUNDS) -> NDArray[np.f
 
 
 def mean(values: Values, pictures: NDArray[np.integer]) -> Estimate:
-    """The mean of values (n,), resampled by the pictures (n,) that they belong to."""
+    """The mean of values (n,), resampled by the pictures (n,) that they belong to: those of one picture go together."""
     _, place = np.unique(pictures, return_inverse=True)
     sums, counts = np.bincount(place, weights=values.astype(np.float64)), np.bincount(place).astype(np.float64)
     drawn = draws(len(counts))

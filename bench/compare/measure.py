@@ -1,190 +1,203 @@
-"""One comparison from start to end: reference, set-up, rounds, whole pictures, further queries, cold starts."""
+"""One comparison from start to end: reference, set-up, rounds, whole pictures, further queries, fresh interpreters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
+from importlib import import_module
 from typing import Any
 
-from bench.compare.cold import cold
-from bench.compare.job import Job, Reference, UnavailableError, Whole
-from bench.compare.machine import Matrices, busy, describe
-from bench.compare.options import Options
-from bench.compare.rounds import Say, Taken, TakeTurn, take_turns
-from bench.compare.rows import Row, add_rate, add_turns, add_whole, quartiles, refused, rounded, started
-from bench.compare.ways import Way, make_oracle
-from bench.compare.workers import Make, Worker
+from bench.compare import card
+from bench.compare.contenders import MAIN, PYTORCH, Contender, by_group
+from bench.compare.machine import MatrixRates, busy, describe, versions
+from bench.compare.record import SCHEMA, Record, Row, by_kind, describe_task, quartiles, rounded
+from bench.compare.rounds import take_turns
+from bench.compare.starts import build_bundles, time_starts
+from bench.compare.task import Reference, Task, UnavailableError, WholePicture
+from bench.compare.worker import Worker
+from bench.terminal import Say
 
-SCHEMA = 1
-Hire = Callable[[Make, tuple[object, ...], int], Worker]
-ASKED = ("exact", "exact-openvino", "exact-bf16")  # whose further queries are timed
-
-
-@dataclass
-class Crew:
-    """The ways that are ready, each in its process, and the rows of all."""
-
-    workers: dict[str, Worker] = field(default_factory=dict)
-    rows: dict[str, Row] = field(default_factory=dict)
-
-    def drop(self, way: Way, reason: str) -> None:
-        """Send a way home and say why."""
-        self.rows[way.name] = refused(way, reason)
-        if way.name in self.workers:
-            self.workers.pop(way.name).close()
-
-    def close(self) -> None:
-        """Send everybody home."""
-        for worker in self.workers.values():
-            worker.close()
-        self.workers.clear()
+SET_UP = 0.6  # of a group's time, after which no further contender is set up
+PATIENCE_S = 600.0  # for one turn, and for whatever else is short
+LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "cuda-bindings", "open_clip_torch", "numpy")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the rounds gave, and how the machine was after each of them."""
+class Effort:
+    """How long to measure, and what besides the rounds."""
 
-    taken: Taken
-    rates: list[dict[str, float]]  # GFLOP/s of matrix products
-    others: list[float]  # the share of the machine that other work took while every way waited
+    rounds: int = 5
+    budget: float = 1800.0  # seconds for setting up and for the rounds
+    whole: bool = False  # afterwards one whole picture by each
+    queries: int = 1000  # further ones on an encoded picture; 0: none
+    starts: bool = True  # fresh interpreters
+    build: bool = False  # bundles that are not there
 
 
-def measure(options: Options, job: Job, ways: Sequence[Way], say: Say) -> dict[str, Any]:
-    """Run the comparison and give its record."""
-    say("asking the oracle")
-    reference = find_reference(job)
-    crew = Crew()
-    by_name = {way.name: way for way in ways}
-    try:
-        for way in ways:
-            say(f"setting up: {way.title}")
-            enlist(crew, way, job, reference)
-        seen = take_rounds(crew, by_name, options, job, say)
-        best = {kind: rounded(max(rate[kind] for rate in seen.rates)) for kind in seen.rates[0]}
-        for name, worker in crew.workers.items():
-            add_turns(crew.rows[name], seen.taken.turns[name])
-            add_rate(crew.rows[name], reference, best)
-            crew.rows[name].peak_mib = rounded(worker.peak_mib())
-        able = [by_name[name] for name in ASKED if name in crew.workers]
-        if options.whole:
-            whole_pictures(crew, by_name, reference, say)
-    finally:
-        crew.close()
-    queries = further_queries(able, (job, reference), options.queries, say) if options.queries else {}
-    if options.cold:
-        say("fresh interpreters")
+@dataclass
+class Measured:
+    """Everything known so far, and the contenders that are ready, each in its process."""
+
+    reference: Reference
+    rows: dict[str, Row] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    rates: list[dict[str, float]] = field(default_factory=list)  # GFLOP/s of matrix products, round by round
+    others: list[float] = field(default_factory=list)  # the share of the machine that other work took meanwhile
+    states: list[dict[str, Any]] = field(default_factory=list)  # of a card
+    rounds: int = 0
+
+    def drop(self, contender: Contender, reason: str) -> None:
+        """Leave a contender out and say why."""
+        self.rows[contender.name] = Row.refuse(contender, reason)
+        if contender.name in self.workers:
+            self.workers.pop(contender.name).close()
+
+
+def measure(task: Task, effort: Effort, contenders: Sequence[Contender], say: Say) -> Record:
+    """Run the comparison and give its record; raises UnavailableError where there is no such device at all."""
+    with Worker(MatrixRates, (task,), task.threads) as matrices:
+        seen = look_at_card(task, matrices) if task.on_card else {}
+        task = replace(task, batch=task.batch or card.fitting_batch(seen.get("memory_mib", 0.0)))
+        built = build_bundles(task, contenders, say) if effort.build else {}
+        say("asking the oracle")
+        with Worker(make_oracle, (task,), task.threads) as oracle:
+            measured = Measured(oracle.ask("reference"))
+        end = time.monotonic() + effort.budget
+        waiting = len(contenders)
+        for group in by_group(contenders):
+            share = (end - time.monotonic()) * len(group) / waiting
+            compare_group(measured, task, replace(effort, budget=share), group, say, matrices)
+            waiting -= len(group)
+    best = {kind: rounded(max(values)) for kind, values in by_kind(measured.rates).items()}
+    for row in measured.rows.values():
+        row.add_rate(measured.reference, best)
+    main = [each for each in contenders if each.name in MAIN and not measured.rows[each.name].reason]
     return {
         "schema": SCHEMA,
-        "machine": {**describe(job.threads), "busy": round(max(seen.others), 3)},
-        "job": about(job, reference, seen.taken.rounds),
-        "matrix_gflops": {kind: quartiles([rate[kind] for rate in seen.rates]) for kind in best},
+        "machine": {**describe(task.threads), "busy": round(max(measured.others), 3)},
+        "card": seen,
+        "versions": versions(*LIBRARIES),
+        "task": describe_task(task, measured.reference, measured.rounds),
+        "bundles": built,
+        "matrix_gflops": {kind: quartiles(values) for kind, values in by_kind(measured.rates).items()},
         "matrix_best_gflops": best,
-        "ways": [crew.rows[way.name].to_dict() for way in ways],
-        "queries": queries,
-        "cold": cold(job, say) if options.cold else {},
+        "states": measured.states,
+        "contenders": [measured.rows[contender.name].to_dict() for contender in contenders],
+        "queries": further_queries(main, task, measured.reference, effort.queries, say) if effort.queries else {},
+        "starts": time_starts(main, task, say) if effort.starts else {},
     }
 
 
-def take_rounds(crew: Crew, ways: dict[str, Way], options: Options, job: Job, say: Say) -> Seen:
-    """Let everybody take turns; after each round look at the machine itself. A way that failed is sent home."""
-    rates: list[dict[str, float]] = []
-    others: list[float] = []
-    with hired(Worker(Matrices, (job,), job.threads)) as matrices:
-        turns = {name: asker(worker, "turn") for name, worker in crew.workers.items()}
-
-        def each() -> None:
-            others.append(busy())
-            rates.append(matrices.ask("rates"))
-
-        taken = take_turns(turns, options.rounds, options.budget, say, each)
-    for name, reason in taken.failures.items():
-        crew.drop(ways[name], reason)
-    return Seen(taken, rates, others)
+def make_oracle(task: Task) -> Any:  # noqa: ANN401 - imported by name: its module needs PyTorch
+    """The oracle, which makes the reference; imported by its own process alone."""
+    return import_module(PYTORCH).Oracle(task)
 
 
-def find_reference(job: Job) -> Reference:
-    """Have the oracle make the reference, in a process that ends with it."""
-    with hired(Worker(make_oracle, (job,), job.threads)) as oracle:
-        found: Reference = oracle.ask("reference")
-        return found
-
-
-def enlist(crew: Crew, way: Way, job: Job, reference: Reference, hire: Hire = Worker) -> None:
-    """Set a way up and check what it computes; what cannot be used becomes a row with its reason."""
-    worker = crew.workers[way.name] = hire(way.prepare, (job, reference), job.threads)
+def look_at_card(task: Task, matrices: Worker) -> dict[str, Any]:
+    """The card as its driver's tool and PyTorch see it; either may be missing, both is no card."""
+    found: dict[str, Any] = matrices.ask("about")
     try:
-        worker.ready()
-        agreement = worker.ask("check")
-        if not way.accepts(agreement):
-            size = f"by {agreement.deviation:.3g} of their size, {agreement.error:.2g} in cosines"
-            raise UnavailableError(f"its scores disagree with the oracle's {size}: more than {way.precision} explains")
-        crew.rows[way.name] = started(way, worker.ask("facts"), agreement)
+        return {**found, **card.read_card(task.card_number)}
     except UnavailableError as error:
-        crew.drop(way, str(error))
+        if "name" not in found:
+            raise UnavailableError(f"device `{task.device}`: {error}; {found['pytorch']}") from None
+        return {**found, "driver_tool": str(error)}
 
 
-def whole_pictures(crew: Crew, ways: dict[str, Way], reference: Reference, say: Say) -> None:
-    """One picture from end to end by each way; its process ends after it, so that memory is there for the next."""
-    published: Whole | None = None
-    for name in list(crew.workers):
-        say(f"a whole picture: {name}")
-        row, worker = crew.rows[name], crew.workers.pop(name)
-        try:
-            found: Whole = worker.ask("whole")
-            published = found if name == "published" else published
-            add_whole(row, found, published, reference)
-            row.peak_mib, row.peak_whole = rounded(worker.peak_mib()), True
-        except UnavailableError as error:
-            crew.rows[name] = refused(ways[name], str(error))
-        finally:
-            worker.close()
-
-
-def further_queries(ways: Sequence[Way], given: tuple[Job, Reference], several: int, say: Say) -> dict[str, dict[str, float]]:
-    """What asking again costs, by way: each in a process of its own, with the switches of whoever changes none."""
-    job, reference = given
-    found = {}
-    for way in ways:
-        say(f"further queries: {way.name}")
-        try:
-            with hired(Worker(way.prepare, (replace(job, spec="default"), reference), job.threads)) as worker:
-                figures = worker.ask("queries", several)
-            found[way.name] = {key: rounded(value) for key, value in figures.items()}
-        except UnavailableError as error:
-            say(f"further queries by {way.name}: not run: {error}")
-    return found
-
-
-def about(job: Job, reference: Reference, rounds: int) -> dict[str, Any]:
-    """The job by names that mean the same on every machine, and its size."""
-    return {
-        "backbone": job.backbone,
-        "pretrained": Path(job.pretrained).name,
-        "picture": Path(job.picture).name,
-        "query": job.query,
-        "spec": job.spec,
-        "threads": job.threads,
-        "batch": job.batch,
-        "passes": job.passes,
-        "rounds": rounds,
-        "maps": len(reference.maps),
-        "live_maps": reference.needed,
-        "gflop_per_pass": rounded(reference.flops / 1e9),
-    }
-
-
-def asker(worker: Worker, name: str) -> TakeTurn:
-    """A question without arguments, ready to be put again and again."""
-    return lambda: worker.ask(name)
-
-
-@contextmanager
-def hired(worker: Worker) -> Iterator[Worker]:
-    """A worker for a while."""
+def compare_group(measured: Measured, task: Task, effort: Effort, group: Sequence[Contender], say: Say, matrices: Worker) -> None:
+    """Set the contenders up, check each, then let them take turns; their processes end with the group."""
+    began = time.monotonic()
     try:
-        worker.ready()
-        yield worker
+        for contender in group:
+            left = began + SET_UP * effort.budget - time.monotonic()
+            if left > 0:
+                say(f"setting up: {contender.title}")
+                set_up(measured, contender, task, left)
+            else:
+                measured.drop(contender, "the time for setting up was spent before it")
+        budget = effort.budget - (time.monotonic() - began)
+        take_rounds(measured, group, task, replace(effort, budget=budget), say, matrices)
+        if effort.whole:
+            whole_pictures(measured, group, say)
     finally:
-        worker.close()
+        for worker in measured.workers.values():
+            worker.close()
+        measured.workers.clear()
+
+
+def set_up(measured: Measured, contender: Contender, task: Task, patience: float) -> None:
+    """Start a contender and check what it computes: one that disagrees with the oracle never sees a clock."""
+    before = used_mib(task)
+    worker = measured.workers[contender.name] = Worker(contender.prepare, (task, measured.reference), task.threads)
+    try:
+        worker.ready(patience)
+        agreement = worker.ask("check", patience=patience)
+        if not contender.accepts(agreement):
+            size = f"by {agreement.deviation:.3g} of their size, {agreement.error:.2g} in cosines"
+            raise UnavailableError(f"its scores disagree with the oracle's {size}: more than {contender.precision} explains")
+        row = measured.rows[contender.name] = Row.begin(contender, worker.ask("facts"), agreement)
+    except UnavailableError as error:
+        measured.drop(contender, str(error))
+    else:
+        if before is not None and (after := used_mib(task)) is not None:
+            row.extra["device_mib"] = rounded(after - before)
+
+
+def used_mib(task: Task) -> float | None:
+    """What of the card's memory is in use, by anybody."""
+    return card.read_state(task.card_number).get("used_mib") if task.on_card else None
+
+
+def take_rounds(measured: Measured, group: Sequence[Contender], task: Task, effort: Effort, say: Say, matrices: Worker) -> None:
+    """Let everybody take turns; after each round look at the machine itself. A contender that failed is dropped."""
+
+    def look_at_machine() -> None:
+        say("the machine itself")
+        measured.others.append(busy())
+        measured.rates.append(matrices.ask("rates"))
+        if task.on_card:
+            measured.states.append(card.read_state(task.card_number))
+
+    turns = {name: partial(worker.ask, "turn", patience=PATIENCE_S) for name, worker in measured.workers.items()}
+    taken = take_turns(turns, effort.rounds, effort.budget, say, look_at_machine)
+    measured.rounds = max(measured.rounds, taken.rounds)
+    for contender in group:
+        if contender.name in taken.failures:
+            measured.drop(contender, taken.failures[contender.name])
+    for name, worker in measured.workers.items():
+        measured.rows[name].add_turns(taken.turns[name])
+        measured.rows[name].peak_mib = rounded(worker.ask("peak_mib"))
+
+
+def whole_pictures(measured: Measured, group: Sequence[Contender], say: Say) -> None:
+    """One picture from end to end by each; its process ends after it, so that memory is there for the next."""
+    published: WholePicture | None = None
+    for contender in (each for each in group if each.name in measured.workers):
+        say(f"a whole picture: {contender.name}")
+        row, worker = measured.rows[contender.name], measured.workers[contender.name]
+        try:
+            found: WholePicture = worker.ask("whole")
+            published = found if contender.name == "published" else published
+            row.add_whole(found, published, measured.reference.live)
+            row.peak_mib = rounded(worker.ask("peak_mib"))
+            measured.workers.pop(contender.name).close()
+        except UnavailableError as error:
+            measured.drop(contender, str(error))
+
+
+def further_queries(
+    contenders: Sequence[Contender], task: Task, reference: Reference, several: int, say: Say
+) -> dict[str, dict[str, float]]:
+    """What asking again costs: each in a process of its own, with the switches of whoever changes none."""
+    found = {}
+    for contender in contenders:
+        say(f"further queries: {contender.name}")
+        try:
+            with Worker(contender.prepare, (replace(task, spec="default"), reference), task.threads) as worker:
+                figures = worker.ask("queries", several, patience=PATIENCE_S)
+            found[contender.name] = {key: rounded(value) for key, value in figures.items()}
+        except UnavailableError as error:
+            say(f"further queries by {contender.name}: not run: {error}")
+    return found

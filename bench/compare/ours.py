@@ -1,65 +1,51 @@
-"""Our own ways: a bundle, opened as users open it. Nothing here imports PyTorch."""
+"""Our own contenders: a bundle, opened as users open it. Nothing here imports PyTorch."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.compare.job import Agreement, Facts, Job, Reference, Turn, UnavailableError, Whole
-from bench.compare.partial import partial_scene
-from bench.compare.queries import ask
-from bench.compare.scores import compare
-from runtime import Localizer, Query
+from bench.compare.machine import versions
+from bench.compare.task import (
+    Agreement,
+    Facts,
+    Reference,
+    Task,
+    Turn,
+    UnavailableError,
+    WholePicture,
+    compare_scores,
+    picture_turn,
+)
+from runtime import Localizer, Query, Scene
 from runtime.bundles import find_bundle
 from runtime.errors import BundleError, DeviceError
 from runtime.pictures import read_picture
 
-LIBRARIES = ("onnxruntime", "openvino", "numpy")
-
-
-class EnoughError(Exception):
-    """Thrown by the clock, to stop a picture after so many passes."""
-
-
-class PassClock:
-    """A progress callback that times passes: from the end of the first batch to the end of the one that completes them."""
-
-    def __init__(self, wanted: int) -> None:
-        self.wanted = wanted
-        self.first: tuple[int, float] | None = None
-        self.passes, self.seconds = 0, 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Note the time; raises EnoughError after the last batch."""
-        now = time.perf_counter()
-        if self.first is None:
-            self.first = (done, now)
-            return
-        self.passes, self.seconds = done - self.first[0], now - self.first[1]
-        if self.passes >= self.wanted:
-            raise EnoughError
+REPEATS = 5
+ENCODED = 32  # maps that are run for further queries: enough for an answer with boxes; what one costs does not depend on it
 
 
 class Ours:
     """`Localizer` with a device, a precision, a preset and a bundle."""
 
-    def __init__(self, job: Job, reference: Reference, *, bundle: str = "fp32", **options: str) -> None:
-        self.job, self.reference, self.options = job, reference, options
+    def __init__(self, task: Task, reference: Reference, *, bundle: str = "fp32", **options: str) -> None:
+        self.task, self.reference = task, reference
         self.preset = options.get("preset", "exact")
-        self.localizer = opened(job, bundle, options)
-        self.picture = read_picture(job.picture)
+        self.localizer = open_bundle(task, bundle, options)
+        self.picture = read_picture(task.picture)
 
     def facts(self) -> Facts:
         """What was opened; the presets that skip maps are timed on whole pictures."""
-        used = self.localizer.device + (f": {self.localizer.info['backend']}" if "backend" in self.localizer.info else "")
         extra = {"opened_in_s": round(self.localizer.opened_in, 3), "batch": float(self.localizer.manifest.batch)}
         needed = self.reference.needed if self.preset == "exact" else 0
-        return Facts(needed, used, versions(), extra)
+        device = f"{self.localizer.device}: {self.localizer.info['backend']}"
+        return Facts(needed, device, versions("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy"), extra)
 
     def check(self) -> Agreement:
         """Scores of the sample; for the presets that skip maps, that they are what they say they are."""
@@ -67,74 +53,76 @@ class Ours:
             raise UnavailableError("PyTorch was imported by the runtime; its memory would be counted")
         if self.preset != "exact":
             return self.check_preset()
-        scene = partial_scene(self.localizer, self.picture, self.reference.sample.tolist())
-        text = self.localizer.text.embed([Query((self.job.query,))])[0]
-        return compare((scene.embeddings[self.reference.sample] - scene.base) @ text, self.reference.scores)
+        sample = self.reference.sample
+        scene = self.localizer.encoder.encode_maps(self.picture, sample.tolist())
+        text = self.localizer.text.embed([Query((self.task.query,))])[0]
+        return compare_scores((scene.embeddings[sample] - scene.base) @ text, self.reference.scores)
 
     def check_preset(self) -> Agreement:
         """An answer of the preset asked for, with fewer passes than maps, and a finite saliency."""
-        found = self.localizer(self.picture, self.job.query)
+        found = self.localizer(self.picture, self.task.query)
         if found.preset != self.preset or found.passes >= self.reference.needed:
             raise UnavailableError(f"asked for `{self.preset}`, found `{found.preset}` with {found.passes} passes")
         if not np.isfinite(found.map).all():
             raise UnavailableError("its saliency is not finite")
-        return Agreement(0.0, 0.0, 0, 0, f"{found.passes} passes; its answers are compared in the accuracy benchmark")
+        return Agreement(0.0, 0.0, 0, 0, f"{found.passes} passes; its answers are compared by bench.accuracy.frontier")
 
     def turn(self) -> Turn:
-        """So many passes of a picture, as users run them; or a whole picture, where the preset makes it short."""
-        if self.preset != "exact":
-            return Turn(0, 0.0, once=self.whole().seconds)
-        clock = PassClock(self.job.passes)
-        with contextlib.suppress(EnoughError):
-            self.localizer.encode(self.picture, progress=clock)
-        if not clock.passes:
-            raise UnavailableError("the picture has no more passes than one batch; choose a larger backbone")
-        return Turn(clock.passes, clock.seconds)
+        """So many passes, whole batches, after one batch to warm up; or whole pictures, where they are asked for or short."""
+        if self.preset != "exact" or not self.task.passes:
+            return picture_turn(self.whole)
+        encoder, batch = self.localizer.encoder, self.localizer.manifest.batch
+        seen, square = encoder.look(self.picture)
+        maps = seen.maps[seen.live][: batch * max(1, self.task.passes // batch)]
+        encoder.run_maps(square, maps[:batch])
+        started = time.perf_counter()
+        encoder.run_maps(square, maps)
+        return Turn(len(maps), time.perf_counter() - started)
 
-    def whole(self) -> Whole:
-        """From the picture to the boxes, the words included."""
+    def whole(self) -> WholePicture:
+        """From the picture to the boxes, the words included; answers are on the host, so the device is done."""
         started = time.perf_counter()
         scene = self.localizer.encode(self.picture)
-        found = self.localizer.locate(scene, self.job.query)
+        found = self.localizer.locate(scene, self.task.query)
         seconds = time.perf_counter() - started
         scores = None
         if self.preset == "exact":
-            text = self.localizer.text.embed([Query((self.job.query,))])
+            text = self.localizer.text.embed([Query((self.task.query,))])
             scores, _ = next(self.localizer.answerer.scores_and_maps(scene, text))
-        return Whole(seconds, found.passes, found.xyxy, found.map, scores)
+        return WholePicture(seconds, found.passes, found.xyxy, found.map, scores)
 
     def queries(self, several: int) -> dict[str, float]:
-        """Milliseconds per further query on an encoded scene."""
-        return ask(self.localizer, self.picture, several)
+        """Milliseconds per further query on an encoded scene: one in new words, one in known ones, and several."""
+        scene = self.localizer.encoder.encode_maps(self.picture, np.flatnonzero(self.reference.live)[:ENCODED].tolist())
+        self.ask(scene, ["a thing to warm up with"])
+        new, known = ([self.ask(scene, [f"thing number {number}"]) for number in range(REPEATS)] for _ in range(2))
+        vocabulary = [f"a thing of kind {number}" for number in range(several)]
+        first, *again = [self.ask(scene, vocabulary) for _ in range(4)]
+        return {
+            "one_new_ms": 1000 * float(np.median(new)),
+            "one_known_ms": 1000 * float(np.median(known)),
+            "several": float(several),
+            "several_new_ms": 1000 * first,
+            "several_known_ms": 1000 * float(np.median(again)),
+        }
+
+    def ask(self, scene: Scene, queries: Sequence[str]) -> float:
+        """Seconds of one question."""
+        started = time.perf_counter()
+        self.localizer.locate(scene, list(queries))
+        return time.perf_counter() - started
 
 
-def opened(job: Job, precision: str, options: dict[str, str]) -> Localizer:
+def open_bundle(task: Task, precision: str, options: dict[str, str]) -> Localizer:
     """Open the bundle, or say why it cannot be opened here."""
-    wanted = job.bundle(precision)
-    chosen: dict[str, Any] = {"spec": job.spec, "threads": job.threads, **options}
+    chosen: dict[str, Any] = {"spec": task.spec, "threads": task.threads, **options}
+    if task.card_number:
+        chosen["device"] = f"{chosen['device']}:{task.card_number}"
     try:
-        return Localizer(find_bundle(wanted), **chosen)
-    except BundleError as error:
-        raise UnavailableError(first_line(error)) from None
-    except DeviceError as error:
-        raise UnavailableError(first_line(error)) from None
-    except TypeError as error:
-        raise UnavailableError(f"this version of vlscore cannot be asked for it ({error})") from None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says before its advice: what was asked, and the cause where it names one."""
-    line = str(error).splitlines()[0]
-    cause = line.partition("Cause: ")[2].split(". ")[0].split(", and it never")[0]
-    return line.split("; found")[0] + (f": {cause}" if cause else "")
-
-
-def versions() -> dict[str, str]:
-    """The libraries that are installed, of those that run graphs."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        return Localizer(find_bundle(task.bundle(precision)), **chosen)
+    except (BundleError, DeviceError) as error:
+        line = str(error).splitlines()[0]
+        cause = line.partition("Cause: ")[2].split(". ")[0].split(", and it never")[0]
+        reason = line.split("; found")[0] + (f": {cause}" if cause else "")
+        folder = Path(task.bundle(precision)).parent  # records tell nothing of a machine's folders
+        raise UnavailableError(reason.replace(f"{folder}/", "")) from None

@@ -1,4 +1,4 @@
-"""The graphs of the image half: one batch of masked passes, and the picture's first look."""
+"""The image half: one batch of masked passes, the picture's first look, and whole pictures by each preset."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.speed.conftest import Open
 from runtime import Localizer
 from runtime.pictures import Pixels
 from runtime.preprocess import fit_to_square
+
+ROUNDS = {"exact": 3, "fast": 5, "instant": 10}  # a whole picture takes minutes of a large model
+QUERY = "an astronaut"
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +48,14 @@ def test_preprocessing(benchmark: BenchmarkFixture, localizer: Localizer, pictur
     pixels, frame = benchmark(fit_to_square, picture, info.side, localizer.spec.geometry, info.resample, info.mean)
     assert pixels.shape == (info.side, info.side, 3)
     assert frame.picture_hw == picture.shape[:2]
+
+
+@pytest.mark.parametrize("preset", list(ROUNDS))
+def test_whole_picture(benchmark: BenchmarkFixture, localizer: Localizer, open_model: Open, picture: Pixels, preset: str) -> None:
+    """One picture and one query."""
+    opened = localizer if preset == "exact" else open_model(preset=preset)
+    found = opened(picture, QUERY)
+    assert found.preset == preset
+    assert np.isfinite(found.map).all()
+    benchmark.extra_info.update(preset=preset, passes=found.passes)
+    benchmark.pedantic(opened, (picture, QUERY), rounds=ROUNDS[preset])

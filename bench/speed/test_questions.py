@@ -59,6 +59,7 @@ def test_saliency_graph(benchmark: BenchmarkFixture, localizer: Localizer, scene
 def test_boxes(benchmark: BenchmarkFixture, localizer: Localizer, scene: Scene) -> None:
     """The saliency grid over the whole picture, and its boxes."""
     found = localizer.locate(scene, "an astronaut")
+    assert len(found.xyxy)
 
     def cut() -> Floats:
         return find_boxes(to_picture(found.map, found.frame, found.spec.resize), found.spec).xyxy

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.command_line import told_errors
+from bench.terminal import expected_errors
 from bench.world.artwork import Sprites, load_sprites
 from bench.world.nouns import nouns
 from bench.world.read import PICTURES, SCHEMA, TRUTH, read_truth
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--missing", action="store_true", help="draw only the pictures that the truth lists and the folder lacks")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    with told_errors(FileNotFoundError, ValueError):
+    with expected_errors(FileNotFoundError, ValueError):
         sprites = load_sprites(chosen.sprites)
         if chosen.missing:
             print(f"{write_missing(sprites, chosen.out)} pictures drawn, each as its truth says")

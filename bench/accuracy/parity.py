@@ -1,0 +1,140 @@
+"""`python -m bench.accuracy.parity --bundle runtime/models/demo-rn`: bundles against the oracle, on many pictures.
+
+The oracle is the method in literal PyTorch on open_clip's own model (`tests/oracle.py`). Every map of every picture is
+run both ways, on every device asked for; what is counted is what a user could notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from bench.terminal import make_table, positive, wide_console, write_text
+from bench.world.read import PICTURES, read_split
+from bench.world.splits import Example
+from engine.metrics import box_agreement, iou
+from engine.spec import SPECS, named_spec
+from export.backbones import find_backbone
+from export.weights import default_weights, find_source, load
+from runtime import Localizer, Query
+from runtime.errors import VlscoreError
+from tests import oracle
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a bundle on a device is from the oracle, over all pictures and questions."""
+
+    bundle: str
+    precision: str
+    device: str
+    pictures: int
+    compared: int  # scores
+    flips: int  # maps above the base on one side only
+    largest_score_error: float
+    largest_saliency_error: float
+    mean_saliency_error: float
+    lowest_box_iou: float
+    mean_box_agreement: float
+    same_box_count: int
+
+
+def ask_oracle(asked: argparse.Namespace, examples: Sequence[Example]) -> list[oracle.OraclePicture]:
+    """The oracle's answer about the first thing of every picture: it runs all passes again for every question."""
+    backbone = find_backbone(asked.backbone)
+    loaded = load(backbone, find_source(backbone, asked.pretrained or default_weights(backbone), None), 0)
+    spec = named_spec(asked.spec).to_dict()
+    settings = oracle.OracleSpec(**{name: value for name, value in spec.items() if name != "presence"})
+    found = []
+    for example in track(examples, "oracle", transient=True):
+        with torch.no_grad():
+            text = loaded.model.encode_text(loaded.tokenizer([f"a {example.things[0].noun}"]))[0]
+        found.append(oracle.locate(loaded.model, example.pixels, text, settings, batch=asked.batch))
+    return found
+
+
+def compare(
+    folder: str, examples: Sequence[Example], theirs: Sequence[oracle.OraclePicture], spec: str, device: str = "cpu"
+) -> Parity:
+    """Ask a bundle the same and count what differs."""
+    localizer = Localizer(folder, device=device, spec=named_spec(spec).replace(presence="any"))  # the oracle knows no margin
+    flips, compared, same = 0, 0, 0
+    errors, changes, overlaps, agreements = [0.0], [], [1.0], []
+    for example, wanted in zip(track(examples, f"{folder}, {device}", transient=True), theirs, strict=True):
+        scene, queries = localizer.encode(example.pixels), [Query((f"a {example.things[0].noun}",))]
+        texts = localizer.text.embed(queries)
+        mine = localizer.answerer.answer(scene, queries, texts)[0]
+        scores, _ = next(localizer.answerer.scores_and_maps(scene, texts))
+        both = oracle.live(wanted.maps).numpy()
+        relative = wanted.scores.double().numpy() - wanted.base_score
+        flips += int(((scores > 0) != (relative > 0))[both].sum())
+        compared += int(both.sum())
+        errors.append(float(np.abs(scores - relative)[both].max()))
+        changes.append(np.abs(mine.saliency - wanted.saliency))
+        agreements.append(box_agreement(mine.xyxy, wanted.xyxy))
+        same += len(mine.xyxy) == len(wanted.xyxy)
+        if len(mine.xyxy) and len(wanted.xyxy):
+            overlaps.append(float(iou(mine.xyxy, wanted.xyxy).max(axis=1).min()))
+    return Parity(
+        bundle=Path(folder).name,
+        precision=localizer.precision,
+        device=localizer.device,
+        pictures=len(examples),
+        compared=compared,
+        flips=flips,
+        largest_score_error=max(errors),
+        largest_saliency_error=max(float(change.max()) for change in changes),
+        mean_saliency_error=float(np.mean([change.mean() for change in changes])),
+        lowest_box_iou=min(overlaps),
+        mean_box_agreement=float(np.mean(agreements)),
+        same_box_count=same,
+    )
+
+
+def show(found: Sequence[Parity]) -> None:
+    """Print one column per bundle and device."""
+    table = make_table("bundles against the oracle", ("", *(f"{one.bundle}, {one.precision}, {one.device}" for one in found)))
+    for name in list(asdict(found[0]))[3:]:
+        values = [getattr(one, name) for one in found]
+        table.add_row(name.replace("_", " "), *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
+    wide_console().print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the options, run both sides, print and write; a device that is not there is told, and the others go on."""
+    parser = argparse.ArgumentParser(prog="python -m bench.accuracy.parity", description=(__doc__ or "").partition("\n\n")[2])
+    add = parser.add_argument
+    add("--backbone", default="demo-rn", help="as for export.build")
+    add("--pretrained", help="as for export.build; the oracle's weights")
+    add("--bundle", action="append", help="built from the same weights; may repeat (none: the backbone's own)")
+    add("--device", action="append", help="cpu (also when left out), openvino, cuda, tensorrt; may repeat")
+    add("--pictures", type=positive, default=100)
+    add("--spec", choices=tuple(SPECS), default="default", help="the switches of the method")
+    add("--batch", type=positive, default=32, help="the oracle's")
+    add("--data", type=Path, default=PICTURES, help="a written test set")
+    add("--json", type=Path, help="write the figures here")
+    asked = parser.parse_args(arguments)
+    examples = list(read_split(asked.data, "test"))[: asked.pictures]
+    theirs = ask_oracle(asked, examples)
+    found = []
+    for bundle in asked.bundle or [asked.backbone]:
+        for device in asked.device or ["cpu"]:
+            try:
+                found.append(compare(bundle, examples, theirs, asked.spec, device))
+            except VlscoreError as error:
+                print(f"{bundle} on {device}: not run: {error}")
+    if found:
+        show(found)
+    if found and asked.json:
+        write_text(asked.json, json.dumps([asdict(one) for one in found], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
