@@ -5,6 +5,7 @@ VENV ?= .venv
 GPU ?= .venv-gpu
 RTX ?= .venv-rtx
 ORT ?= .venv-ort-gpu
+ONNXRUNTIME_GPU = onnxruntime-gpu~=1.31.1
 MADE = $(foreach model,demo-rn demo-vit,$(foreach way,fp16 int8-symmetric,out/rtx/$(model)+$(way))) \
     $(foreach model,RN50 ViT-B-16,$(foreach way,fp32 fp16 int8-symmetric,out/rtx/$(model)+$(way)))
 BUNDLES ?= runtime/models/demo-rn out/rtx/demo-vit+fp32 $(MADE)
@@ -101,7 +102,7 @@ $(GPU)/gpu.stamp: pyproject.toml | $(GPU)/bin/python
 	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[gpu,export]'
 	-$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tensorrt]'
 	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime
-	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps '$(ONNXRUNTIME_GPU)'
 	@touch $@
 
 # TensorRT-RTX comes with ONNX Runtime's plug-in, whose other needs are left out; bundles with random weights are built once.
@@ -122,5 +123,5 @@ out/rtx/%: | $(VENV)/dev.stamp
 # The wheel without CUDA's libraries: whoever has them has a card, and `make gpu`.
 $(ORT)/ort.stamp:
 	$(PYTHON) -m venv $(ORT)
-	$(ORT)/bin/python -m pip install --quiet --disable-pip-version-check onnxruntime-gpu onnx pytest --editable .
+	$(ORT)/bin/python -m pip install --quiet --disable-pip-version-check '$(ONNXRUNTIME_GPU)' onnx pytest --editable .
 	@touch $@

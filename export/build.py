@@ -14,20 +14,19 @@ import typer
 
 from engine.manifest import Manifest
 from engine.spec import named_spec
-from export import assemble, batches, engines, gate, quantise, show, speed, triton
+from export import assemble, gate, quantise, show, timing, triton
 from export.backbones import Backbone, BackboneError, find_backbone
 from export.onnx_files import ExportError
 from export.options import MAP_SOURCES, PRECISIONS, BuildOptions, calibration_pictures, inputs_hash
 from export.reference import Reference
 from export.store import StoreError, built_from, locked, new_bundle
-from export.weights import Loaded, Source, WeightsError, default_weights, find_source, load
-from runtime.bundles import bundle_home, bundle_name, open_bundle
+from export.weights import Source, WeightsError, default_weights, find_source, load
+from runtime.backends.tensorrt import TensorRTBackend
+from runtime.bundles import bundle_home, bundle_name, open_bundle, read_manifest
 from runtime.errors import VlscoreError
-from runtime.measurements import keep
 from runtime.threads import default_threads
-from runtime.tuning import Passes, measure
 
-REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError, speed.SpeedError, VlscoreError, ValueError)
+REFUSED = (BackboneError, WeightsError, StoreError, ExportError, gate.GateError, timing.SpeedError, VlscoreError, ValueError)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -40,7 +39,7 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
         report("loading the weights")
         loaded = load(backbone, source, options.seed)
         if options.tune:
-            options = with_best_batch(loaded, options, report)
+            options = dataclasses.replace(options, batch=timing.best_batch(loaded, options, report))
         parts = assemble.take_apart(loaded, options)
         graphs = assemble.write_graphs(folder, parts, loaded, options, report)
         assemble.write_words(folder, loaded)
@@ -63,14 +62,6 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
     return manifest
 
 
-def with_best_batch(loaded: Loaded, options: BuildOptions, report: show.Report) -> BuildOptions:
-    """Time the passes at several batches, print the table, and take the best one."""
-    found = batches.time_batches(loaded, options, report)
-    best = batches.choose(found, options.precision)
-    show.timings(found, best)
-    return dataclasses.replace(options, batch=best)
-
-
 def in_eight_bits(
     folder: Path, manifest: Manifest, options: BuildOptions, report: show.Report
 ) -> tuple[Manifest, dict[str, object]]:
@@ -82,9 +73,9 @@ def in_eight_bits(
     manifest = quantise.quantise_bundle(folder, manifest, calibration_pictures(options.calibrate))
     assemble.write_manifest(folder, manifest)
     report("timing eight bits against float32")
-    speeds = speed.compare(before, graph, Passes.of(manifest))
+    speeds = timing.compare_speeds(before, graph, manifest)
     before.unlink()
-    speed.check(speeds, options.precision)
+    timing.check_speeds(speeds, options.precision)
     return manifest, {"passes_per_s": speeds}
 
 
@@ -103,9 +94,21 @@ def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | 
             manifest = build(backbone, source, options, target, report)
             if options.tune:
                 report("timing the devices of this machine")
-                keep(manifest, measure(target / manifest.graphs["masked"].file, Passes.of(manifest)))
+                timing.time_devices(target, manifest)
     show.summary(manifest, target, time.perf_counter() - started)
     return target
+
+
+def build_engines(folder: Path) -> int:
+    """Build the TensorRT engine of every graph, as `device="tensorrt"` will look for them; gives how many there are.
+
+    Raises DeviceError where there is no card or no TensorRT; the bundle stays as it is.
+    """
+    backend = TensorRTBackend(report=typer.echo)
+    graphs = read_manifest(folder).graphs.values()
+    for graph in graphs:
+        backend.load(folder / graph.file, backend.options)
+    return len(graphs)
 
 
 def stop(number: int, frame: object) -> None:
@@ -156,9 +159,9 @@ def main(
         options = BuildOptions(*shape, calibrate, retry, tune)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
         if tensorrt:
-            typer.echo(f"{engines.build_engines(target, typer.echo)} TensorRT engines are ready")
+            typer.echo(f"{build_engines(target)} TensorRT engines are ready")
         if serve is not None:
-            triton.told(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())
+            triton.print_written(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())
     except REFUSED as error:
         show.refusal(error)
         raise typer.Exit(1) from None

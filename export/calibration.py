@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from runtime.localizer import Localizer
+from runtime import Localizer
 from runtime.pictures import read_picture
 from runtime.threads import default_threads
 
@@ -21,8 +21,9 @@ Ranges = dict[str, tuple[float, float]]
 Inputs = dict[str, NDArray[Any]]
 
 
-def passes(localizer: Localizer, pictures: Sequence[Path]) -> Iterator[Inputs]:
-    """Real masked passes, evenly chosen from each picture's live maps, in full batches; a blank batch comes first."""
+def passes(bundle: Path, pictures: Sequence[Path]) -> Iterator[Inputs]:
+    """A bundle's masked passes on pictures, evenly chosen from each one's live maps, in full batches; a blank one comes first."""
+    localizer = Localizer(bundle, device="cpu")
     encoder, size = localizer.encoder, localizer.manifest.batch
     each = max(size, -(-PASSES // len(pictures)))
     for number, path in enumerate(pictures):

@@ -16,11 +16,8 @@ from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from export.options import EIGHT_BITS, PICTURES
 from export.reference import Floats, Reference
-from runtime.localization import Localization
-from runtime.localizer import Localizer
+from runtime import Localization, Localizer, Query, Scene
 from runtime.pictures import read_picture
-from runtime.query import Query
-from runtime.scene import Scene
 from runtime.text import ends
 
 SAMPLE = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists

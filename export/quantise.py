@@ -32,7 +32,6 @@ from export.calibration import Ranges
 from export.contract import check_contract
 from export.onnx_files import WeightsFile, save_graph
 from export.weights import sha256_of
-from runtime.localizer import Localizer
 
 STEM = 3  # convolutions of a CLIP ResNet before its stages
 KINDS = ("Conv", "MatMul", "Gemm")
@@ -44,9 +43,8 @@ def quantise_bundle(folder: Path, manifest: Manifest, pictures: list[Path]) -> M
     model = onnx.load(path)
     float_again(model)
     inner = inner_nodes(model)
-    localizer = Localizer(folder, device="cpu")
     names = sorted({tensor for node in inner for tensor in (node.input[0], node.output[0])})  # the quantiser asks for both
-    found = calibration.ranges(model, names, calibration.passes(localizer, pictures))
+    found = calibration.ranges(model, names, calibration.passes(folder, pictures))
     quantised = quantise(model, [node.name for node in inner], found, symmetric=manifest.precision == "int8-symmetric")
     if manifest.precision == "int8-symmetric":
         check_contract(quantised, "masked")

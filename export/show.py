@@ -12,7 +12,6 @@ from rich.table import Table
 
 from engine.manifest import Manifest
 from export.backbones import TABLE, own_names, supported_names, tags
-from runtime.measurements import Timing
 
 STEPS = 8  # weights, six graphs, comparison; ResNets have `instant`, tuning and quantising add theirs
 
@@ -61,19 +60,6 @@ def summary(manifest: Manifest, target: Path, seconds: float) -> None:
     table = Table(title=f"{manifest.backbone} built in {seconds:.0f} s", show_header=False, title_justify="left")
     for name, value in rows.items():
         table.add_row(name, str(value))
-    console.print(table)
-
-
-def timings(found: dict[int, list[Timing]], best: int) -> None:
-    """Print how fast each batch ran in each setting, and which one was taken."""
-    settings = [(timing.device, timing.precision, timing.threads) for timing in next(iter(found.values()))]
-    table = Table("batch", title="passes per second by batch", title_justify="left")
-    for device, precision, threads in settings:
-        table.add_column(f"{device} {precision}, {threads} thread{'s' if threads > 1 else ''}", justify="right")
-    for size, measured in found.items():
-        speed = {(timing.device, timing.precision, timing.threads): timing.passes_per_s for timing in measured}
-        row = (f"{speed[setting]:.4g}" for setting in settings)
-        table.add_row(f"{size} (taken)" if size == best else str(size), *row, style="bold" if size == best else "")
     console.print(table)
 
 

@@ -25,7 +25,13 @@ from runtime.presets import plan_passes
 Kind = Literal["cpu", "gpu"]
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
 VERSION = "1"
-FRONT = Path(__file__).with_name("triton_model.py")
+# The front model; the rest is in the package that has to be installed in the server.
+FRONT = '''"""Written by `python -m export.triton`."""
+
+from runtime.triton import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -55,9 +61,9 @@ def write_repository(bundle: Bundle, target: Path, serving: Serving) -> list[Pat
     target.mkdir(parents=True, exist_ok=True)
     written = []
     # Beside the repository: a server that watches it must never see half a model.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".triton-") as place:
-        folders = [graph_model(bundle, graph, Path(place), serving, kind) for graph in bundle.manifest.graphs]
-        for folder in (*folders, front_model(bundle, Path(place), serving)):
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".triton-") as temporary:
+        folders = [graph_model(bundle, graph, Path(temporary), serving, kind) for graph in bundle.manifest.graphs]
+        for folder in (*folders, front_model(bundle, Path(temporary), serving)):
             final = target / folder.name
             if final.exists():
                 if not is_ours(final):
@@ -94,10 +100,10 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-def graph_model(bundle: Bundle, graph: str, place: Path, serving: Serving, kind: Kind) -> Path:
+def graph_model(bundle: Bundle, graph: str, parent: Path, serving: Serving, kind: Kind) -> Path:
     """One graph, its weights and its configuration: `NAME_GRAPH/config.pbtxt`, `NAME_GRAPH/1/model.onnx` and beside it."""
     info = bundle.manifest.graphs[graph]
-    folder = place / f"{serving.name}_{graph}"
+    folder = parent / f"{serving.name}_{graph}"
     version = folder / VERSION
     version.mkdir(parents=True)
     plans = serving.plans if graph == "masked" else ()
@@ -110,11 +116,24 @@ def graph_model(bundle: Bundle, graph: str, place: Path, serving: Serving, kind:
         return folder
     shutil.copyfile(bundle.graph(graph), version / "model.onnx")
     for weights in weights_of(bundle, graph):
-        # ONNX Runtime looks for external weights by the name in the graph, in the folder of the graph's file.
-        # A copy: it refuses a symbolic link that leads out of the folder, and `onnx` refuses a file with a second
-        # (hard) link, so linking would make the bundle itself unreadable to other tools.
-        shutil.copyfile(bundle.file(weights), version / weights)
+        copy_once(bundle.file(weights), version / weights, parent)
     return folder
+
+
+def copy_once(weights: Path, target: Path, parent: Path) -> None:
+    """Copy a weights file to its first model, and link it from the others that point into it.
+
+    ONNX Runtime reads weights from the folder of the graph and refuses a symbolic link that leads out of it. A hard link is
+    a file like any other to it, but not to `onnx`, which refuses both ends: the bundle's own file therefore gets none.
+    """
+    copied = next(parent.glob(f"*/{VERSION}/{weights.name}"), None)
+    if copied is not None:
+        try:
+            os.link(copied, target)
+        except OSError:  # a file system without hard links
+            copied = None
+    if copied is None:
+        shutil.copyfile(weights, target)
 
 
 def weights_of(bundle: Bundle, graph: str) -> list[str]:
@@ -129,15 +148,15 @@ def plan_name(sm: str) -> str:
     return f"model_sm{sm.replace('.', '')}.plan"
 
 
-def front_model(bundle: Bundle, place: Path, serving: Serving) -> Path:
+def front_model(bundle: Bundle, parent: Path, serving: Serving) -> Path:
     """The model that loops over the others, with what it knows of the bundle beside it."""
-    folder = place / serving.name
+    folder = parent / serving.name
     version = folder / VERSION
     version.mkdir(parents=True)
     (folder / "config.pbtxt").write_text(front_config(serving.name, serving.preset, serving.spec), encoding="utf-8")
-    shutil.copyfile(FRONT, version / "model.py")
+    (version / "model.py").write_text(FRONT, encoding="utf-8")
     for name in (MANIFEST, *TEXT_FILES):
-        shutil.copyfile(bundle.file(name), version / name)
+        shutil.copyfile(bundle.folder / name, version / name)
     return folder
 
 
@@ -170,11 +189,11 @@ def main(
     except (VlscoreError, ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    told(written, serving)
+    print_written(written, serving)
 
 
-def told(written: list[Path], serving: Serving) -> None:
-    """Say what is there, and what is still to be put there."""
+def print_written(written: list[Path], serving: Serving) -> None:
+    """Print which models were written, and which files are still to be added."""
     typer.echo(f"wrote {', '.join(folder.name for folder in written)} into {written[0].parent}")
     for sm, file in serving.plans:
         if file is None:

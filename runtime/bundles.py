@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.manifest import MANIFEST, TEXT_HALF, FileInfo, Manifest, ManifestError
+from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF, FileInfo, Manifest, ManifestError
 from engine.signatures import signature_faults
 from runtime.errors import BundleError
 from runtime.graph_files import MOST_BYTES, GraphFileError, faults_of, read_graph
@@ -121,6 +121,14 @@ def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None =
     bundle = Bundle(folder, manifest, digest, stamps)
     bundle.check_unchanged()  # graphs were read once more after their hashes
     return bundle
+
+
+def open_words(folder: Path) -> Bundle:
+    """Open only the manifest, the tokenizer and the templates of a bundle, whose graphs are run by a server."""
+    data = read_manifest_bytes(folder)
+    manifest = parse_manifest(data, folder)
+    stamps = {name: check_file(folder, name, manifest) for name in TEXT_FILES}
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), stamps)
 
 
 def read_manifest(folder: Path) -> Manifest:

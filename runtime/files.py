@@ -25,7 +25,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Writer, *, m
         with target.open("wb") as file:
             write(file, content)
         return
-    temporary = target.with_name(f".{uuid.uuid4().hex}.part")
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             if target.exists():

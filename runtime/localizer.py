@@ -12,7 +12,7 @@ from engine.spec import Spec
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
-from runtime.bundles import find_bundle, open_bundle
+from runtime.bundles import Bundle, find_bundle, open_bundle
 from runtime.checks import as_spec, check_masks, fitting_scene, refuse_one_picture
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
@@ -32,8 +32,8 @@ OnSkip = Callable[[Picture, Exception], None]
 class Localizer:
     """Says where a picture shows what words name. Holds no picture: threads may share one.
 
-    `model` is a bundle's name or folder (none: the model shipped with the package). The device asked for is the
-    device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `cuda:1` is a machine's
+    `model` is a bundle's name or folder, or an open Bundle (none: the model shipped with the package). The device asked for
+    is the device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `cuda:1` is a machine's
     second card, and `device_options` are of CudaOptions or EngineOptions. `precision` is the bundle's own, or `bf16` or
     `tf32` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
@@ -44,7 +44,7 @@ class Localizer:
 
     def __init__(  # noqa: PLR0913 - the front door's options
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] | Bundle | None = None,
         *,
         device: str = "auto",
         device_options: Mapping[str, Any] | None = None,
@@ -61,7 +61,9 @@ class Localizer:
     ) -> None:
         started = time.perf_counter()
         self.spec = as_spec(spec)
-        self.bundle = open_bundle(find_bundle(model), scenes_only=scenes_only, sha256=sha256)
+        if not isinstance(model, Bundle):
+            model = open_bundle(find_bundle(model), scenes_only=scenes_only, sha256=sha256)
+        self.bundle = model
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:

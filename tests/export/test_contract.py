@@ -14,6 +14,7 @@ from export.contract import check_contract, violations
 from export.onnx_files import OPSET, ExportError
 from runtime.bundles import DEFAULT_MODEL, SHIPPED
 from tests.conftest import MakeBundle
+from tests.export.cuda_kernels import TABLES, without_kernel
 
 Model = onnx.ModelProto
 
@@ -22,11 +23,18 @@ def graphs(folder: Path) -> list[tuple[str, Model]]:
     return [(path.name, onnx.load(path, load_external_data=False)) for path in sorted(folder.glob("*.onnx"))]
 
 
+def check_kernels(graph: Model, name: str) -> None:
+    """Every node has a CUDA kernel in every ONNX Runtime that the `gpu` extra allows."""
+    for release, table in TABLES.items():
+        assert list(without_kernel(graph, table)) == [], (name, release)
+
+
 def test_shipped_graphs_keep_the_rules() -> None:
     found = graphs(SHIPPED / DEFAULT_MODEL)
     assert len(found) >= 4
     for name, graph in found:
         assert list(violations(graph)) == [], name
+        check_kernels(graph, name)
 
 
 @pytest.mark.parametrize("config", ["tiny-rn", "tiny-vit"])
@@ -34,6 +42,7 @@ def test_shipped_graphs_keep_the_rules() -> None:
 def test_every_family_and_precision_for_cards_keeps_the_rules(make_bundle: MakeBundle, config: str, precision: str) -> None:
     for name, graph in graphs(make_bundle(config, f"{config}-{precision}-contract", precision=precision)):
         assert list(violations(graph)) == [], name
+        check_kernels(graph, name)
 
 
 def test_symmetric_bundles_are_quantised(make_bundle: MakeBundle) -> None:

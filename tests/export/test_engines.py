@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from export import build, engines
+from export import build
 from runtime.backends.tensorrt import TensorRTBackend
 from runtime.bundles import open_bundle
 from tests.trt.fake_cuda import FakeCard
@@ -22,12 +22,12 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_engines_are_built_once_and_found_at_run_time(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = FakeCard()
     fake = Fake(11, card)
-    monkeypatch.setattr(engines, "TensorRTBackend", lambda report: TensorRTBackend(trt=fake, driver=card, report=report))
     said: list[str] = []
+    monkeypatch.setattr(build, "TensorRTBackend", lambda **_: TensorRTBackend(trt=fake, driver=card, report=said.append))
     count = len(open_bundle(tiny_bundle).manifest.graphs)
-    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == len(said) == count
+    assert build.build_engines(tiny_bundle) == len(fake.builds) == len(said) == count
     assert all("building a TensorRT engine of" in line for line in said)
-    assert engines.build_engines(tiny_bundle, said.append) == len(fake.builds) == count
+    assert build.build_engines(tiny_bundle) == len(fake.builds) == count
     strict = TensorRTBackend(trt=fake, driver=card, policy="refuse")
     for graph in open_bundle(tiny_bundle).manifest.graphs.values():
         strict.open(tiny_bundle / graph.file)

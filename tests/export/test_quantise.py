@@ -11,7 +11,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export import build, calibration, gate, quantise, speed
+from export import build, calibration, gate, quantise, timing
 from export.options import PICTURES, BuildOptions, calibration_pictures, inputs_hash
 from export.quantise import float_again, inner_nodes, weights_of
 from export.weights import find_source
@@ -28,7 +28,7 @@ FAST = {"openvino": {"fp32": 10.0, "int8": 20.0}, "cpu": {"fp32": 12.0, "int8": 
 def int8_bundle(make_bundle: MakeBundle) -> Path:
     """The tiny ResNet in eight bits; whether that is faster is not asked here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "compare", lambda *_: FAST)
+        patch.setattr(timing, "compare_speeds", lambda *_: FAST)
         return make_bundle("tiny-rn", "tiny-int8", precision="int8")
 
 
@@ -68,10 +68,10 @@ def test_both_backends_run_it(int8_bundle: Path, tiny_localizer: Localizer, devi
     localizer = Localizer(int8_bundle, device=device, threads=2)
     assert localizer.precision == "int8"
     encoder, exact = localizer.encoder, tiny_localizer.encoder
-    job = exact.begin(photo("cat"))
-    assert np.allclose(job.maps, encoder.begin(photo("cat")).maps, atol=1e-4)
-    batch = exact.gather([job])
-    ours, theirs = encoder.run_arrays(batch), exact.run_arrays(batch)
+    scene, pixels = exact.look(photo("cat"))
+    assert np.allclose(scene.maps, encoder.look(photo("cat"))[0].maps, atol=1e-4)
+    maps = scene.maps[scene.live][:32]
+    ours, theirs = encoder.run_maps(pixels, maps), exact.run_maps(pixels, maps)
     cosines = (ours * theirs).sum(axis=1)
     assert cosines.min() > 0.95
     assert not np.allclose(ours, theirs, atol=1e-6)
@@ -107,22 +107,24 @@ def test_what_lies_in_a_weights_file_is_not_stored_again(tiny_bundle: Path, tmp_
     assert shared.path.stat().st_size == size
 
 
-def test_calibration_runs_real_passes(tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_runs_real_passes(tiny_bundle: Path, tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "PASSES", 8)
-    found = list(calibration.passes(tiny_localizer, [PICTURES / "cat.jpg", PICTURES / "rocket.jpg"]))
-    assert [len(batch.places) for batch in found] == [0, 32, 32]
-    jobs = [batch.places[0][0] for batch in found[1:]]
-    assert not np.array_equal(jobs[0].pixels, jobs[1].pixels)
-    chosen = [index for _, index in found[1].places]
+    found = list(calibration.passes(tiny_bundle, [PICTURES / "cat.jpg", PICTURES / "rocket.jpg"]))
+    assert [len(batch["maps"]) for batch in found] == [32, 32, 32]
+    assert not found[0]["pixels"].any()  # the blank batch
+    assert not found[0]["maps"].any()
+    assert not np.array_equal(found[1]["pixels"], found[2]["pixels"])
+    maps = tiny_localizer.encoder.look(photo("cat"))[0].maps
+    chosen = [int(np.flatnonzero((maps == plane).all(axis=(1, 2)))[0]) for plane in found[1]["maps"]]
     assert chosen == sorted(set(chosen))
     assert chosen[-1] > 400  # spread over all maps
 
 
 def test_ranges_are_the_least_and_the_most(tiny_bundle: Path, tiny_localizer: Localizer) -> None:
     model = onnx.load(tiny_bundle / "masked.onnx")
-    empty = tiny_localizer.encoder.empty_batch()
-    (low, high) = calibration.ranges(model, ["embeddings"], iter([empty]))["embeddings"]
-    expected = tiny_localizer.encoder.run_arrays(empty)
+    (inputs,) = tiny_localizer.encoder.batches(np.zeros((96, 96, 3), np.uint8), np.zeros((1, 3, 3), np.float32))
+    (low, high) = calibration.ranges(model, ["embeddings"], iter([inputs]))["embeddings"]
+    expected = tiny_localizer.encoder.start(inputs)()["embeddings"]
     assert (low, high) == pytest.approx((expected.min(), expected.max()), abs=1e-6)
 
 
@@ -159,23 +161,23 @@ def test_the_inputs_hash_follows_the_pictures(workshop: Path, tmp_path: Path) ->
 )
 def test_the_best_device_must_gain(speeds: Any, kept: bool) -> None:
     if kept:
-        speed.check(speeds, "int8")
+        timing.check_speeds(speeds, "int8")
         return
-    with pytest.raises(speed.SpeedError, match=r"not truly faster here and was not kept \(passes/s: cpu: .* after 10 in fp32"):
-        speed.check(speeds, "int8")
+    with pytest.raises(timing.SpeedError, match=r"not truly faster here and was not kept \(passes/s: cpu: .* after 10 in fp32"):
+        timing.check_speeds(speeds, "int8")
 
 
 def test_a_bundle_that_gains_nothing_is_gone(make_bundle: MakeBundle, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "compare", lambda *_: {"cpu": {"fp32": 2.0, "int8": 1.0}})
-    with pytest.raises(speed.SpeedError, match="cpu: 1 after 2 in fp32"):
+    monkeypatch.setattr(timing, "compare_speeds", lambda *_: {"cpu": {"fp32": 2.0, "int8": 1.0}})
+    with pytest.raises(timing.SpeedError, match="cpu: 1 after 2 in fp32"):
         make_bundle("tiny-rn", "slow-int8", precision="int8")
     assert not [path for path in workshop.iterdir() if "slow-int8" in path.name and path.suffix != ".lock"]
 
 
 def test_speeds_are_measured_on_every_device(int8_bundle: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "ROUNDS", 1)
-    passes = speed.Passes.of(open_bundle(int8_bundle).manifest)
-    found = speed.compare(tiny_bundle / "masked.onnx", int8_bundle / "masked.onnx", passes)
+    monkeypatch.setattr(timing, "SPEED_ROUNDS", 1)
+    manifest = open_bundle(int8_bundle).manifest
+    found = timing.compare_speeds(tiny_bundle / "masked.onnx", int8_bundle / "masked.onnx", manifest)
     assert found.keys() == {"cpu", "openvino"}
     assert all(one.keys() == {"fp32", "int8"} and min(one.values()) > 0 for one in found.values())
 

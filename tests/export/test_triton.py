@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -83,13 +84,28 @@ def test_graphs_load_from_their_place_and_give_the_bundles_numbers(bundle: Bundl
             np.testing.assert_array_equal(one, other)
 
 
-def test_weights_are_copied_and_the_bundle_stays_readable_to_other_tools(bundle: Bundle, repository: Path) -> None:
-    ours, theirs = bundle.file("image.onnx.weights"), repository / "vlscore_masked" / "1" / "image.onnx.weights"
-    assert theirs.read_bytes() == ours.read_bytes()
-    assert not theirs.is_symlink(), "ONNX Runtime refuses weights that lead out of the folder"
-    assert (ours.stat().st_nlink, theirs.stat().st_nlink) == (1, 1), "onnx refuses weights with a second link"
+def test_weights_are_stored_once_and_the_bundle_stays_readable_to_other_tools(bundle: Bundle, repository: Path) -> None:
+    for weights, graphs in (("image.onnx.weights", ("image", "masked", "instant")), ("text.onnx.weights", TEXT_HALF)):
+        ours = bundle.file(weights)
+        theirs = [repository / f"vlscore_{graph}" / "1" / weights for graph in graphs if graph != "saliency"]
+        assert len({path.stat().st_ino for path in theirs}) == 1
+        assert theirs[0].read_bytes() == ours.read_bytes()
+        assert not any(path.is_symlink() for path in theirs), "ONNX Runtime refuses weights that lead out of the folder"
+        assert ours.stat().st_nlink == 1, "onnx refuses weights with a second link"
     onnx.load(bundle.graph("masked"))
-    onnx.load(repository / "vlscore_masked" / "1" / "model.onnx")
+
+
+def test_where_there_are_no_hard_links_weights_are_copied(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_repository(bundle, tmp_path / "models", Serving())
+    copies = [tmp_path / "models" / f"vlscore_{graph}" / "1" / "image.onnx.weights" for graph in ("image", "masked")]
+    assert copies[0].stat().st_ino != copies[1].stat().st_ino
+    assert copies[0].read_bytes() == copies[1].read_bytes()
 
 
 def test_on_the_gpu_single_precision_stays_single(bundle: Bundle, tmp_path: Path) -> None:

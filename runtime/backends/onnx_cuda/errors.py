@@ -15,7 +15,7 @@ MEMORY = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 600  # characters of ONNX Runtime's own message
-LIBRARIES = "`pip install --upgrade 'onnxruntime-gpu[cuda,cudnn]'`"
+LIBRARIES = "`pip install --upgrade 'vlscore[gpu]'`"
 
 
 def from_onnxruntime(error: BaseException) -> bool:
