@@ -237,6 +237,7 @@ class SceneEncoder:
             fingerprint=self.fingerprint,
             picture=picture,
             guide=shrink(pixels, (maps.shape[1], maps.shape[2])),
+            blank=self.spec.base,
         )
 
     def place(self, picture: Pixels, geometry: Geometry | None = None) -> tuple[Pixels, Frame]:

@@ -12,8 +12,9 @@ Preset = Literal["exact", "fast", "instant"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 
 FIRST_SHARE = 32  # `fast` first runs one map in so many
-MOST = 1_000_000
 WHOLE_SHARE = 8  # and, with those that a query asks for, one in so many
+LEAST = 2  # from a single pass nothing can be predicted, nor how wrong a prediction is
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refin
         return PassPlan("instant")
     count, batch = manifest.maps.count, manifest.batch
     auto = isinstance(passes, str) and passes == "auto"
-    first = max(batch, count // FIRST_SHARE // batch * batch) if passes is None or auto else whole("passes", passes, 2)
+    usual = max(batch, count // FIRST_SHARE // batch * batch, LEAST)
+    first = usual if passes is None or auto else whole("passes", passes, LEAST)
     if refine is not None:
         return PassPlan("fast", first, whole("refine", refine, 0), auto)
     return PassPlan("fast", first, max(batch, count // WHOLE_SHARE - first), auto)

@@ -53,7 +53,9 @@ def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
     path = tmp_path / "a picture, é.png"
     Image.fromarray(pixels).save(path)
     with Image.open(path) as lazy:
-        sources: list[Picture] = [path, str(path), path.read_bytes(), Image.fromarray(pixels), lazy, pixels]
+        data = path.read_bytes()
+        files: list[Picture] = [path, str(path), path.open("rb"), io.BytesIO(data)]
+        sources: list[Picture] = [*files, data, bytearray(data), memoryview(data), Image.fromarray(pixels), lazy, pixels]
         for source in sources:
             np.testing.assert_array_equal(read_picture(source), pixels)
 
@@ -225,6 +227,13 @@ def test_arrays_in_any_memory_order(channels: int) -> None:
     for view in (base[::2, ::-1], base[1:, 3:], np.asfortranarray(base), base.swapaxes(0, 1)):
         view.setflags(write=False)
         np.testing.assert_array_equal(read_picture(view), read_picture(np.ascontiguousarray(view)))
+
+
+@pytest.mark.parametrize("channels", [0, 1, 3, 4])
+def test_arrays_in_the_order_of_opencv(channels: int) -> None:
+    array = noise(6, 7, channels)
+    swapped = array if channels < 3 else array[..., [2, 1, 0, 3][:channels]]
+    np.testing.assert_array_equal(read_picture(array, bgr=True), read_picture(swapped))
 
 
 def test_pil_image_is_left_as_it_is() -> None:

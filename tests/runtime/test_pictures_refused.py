@@ -27,6 +27,8 @@ from tests.runtime.samples import encoded, noise, png_claiming
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
         (np.zeros((5, 0), np.uint8), "no pixels"),
         (np.zeros((5, 5, 3), np.float32), r"float32.*\(array \* 255\)"),
+        (np.full((5, 5, 3), 254.5), r"float64.*go up to 254.5, so pass `array.round\(\).astype\(np.uint8\)`"),
+        (np.full((5, 5, 3), np.nan), r"float64.*\(array \* 255\)"),
         (np.zeros((5, 5, 3), bool), r"bool.*\* 255"),
         (np.zeros((5, 5), np.uint16), r"uint16.*// 257"),
         (np.zeros((5, 5), np.int64), r"int64.*astype"),
@@ -43,15 +45,23 @@ def test_arrays_that_are_no_picture(array: NDArray[Any], words: str) -> None:
         read_picture(array)
 
 
+def closed_file() -> io.BytesIO:
+    """A file that nobody can read any more."""
+    file = io.BytesIO(b"abc")
+    file.close()
+    return file
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (None, "NoneType"),
-        (3, "int"),
-        (memoryview(b"abc"), r"memoryview.*bytes\(picture\)"),
-        (bytearray(b"abc"), r"bytearray.*bytes\(picture\)"),
-        (io.BytesIO(b"abc"), r"file\.read\(\)"),
+        (None, "None, which is what `cv2.imread` gives"),
+        (3, "is a int; a path"),
         (["a.png"], "one at a time"),
+        (io.StringIO("abc"), r"gives str, not bytes: open it with `open\(path, 'rb'\)`"),
+        (closed_file(), r"cannot be read \(I/O operation on closed file"),
+        (io.BytesIO(), r"no bytes left: `file\.seek\(0\)`"),
+        (bytearray(b"abc"), "not a picture that can be read"),
     ],
 )
 def test_things_that_are_no_source(source: object, words: str) -> None:
@@ -177,7 +187,12 @@ def test_limit_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max_pixels() == 200_000_000
 
 
-@pytest.mark.parametrize("text", ["many", "0", "-5", "1e9"])
+def test_order_of_colours_belongs_to_arrays() -> None:
+    with pytest.raises(PictureError, match="`bgr` speaks of arrays, and `picture` is a bytes"):
+        read_picture(b"abc", bgr=True)
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-5", "1e9", "9" * 5000, "²"])
 def test_limit_must_be_a_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, text)
     with pytest.raises(PictureError, match="whole number of pixels"):

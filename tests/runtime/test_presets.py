@@ -123,6 +123,9 @@ def test_plans(exact: Localizer) -> None:
     assert plan_passes(manifest, "fast", None, None) == PassPlan("fast", 64, 192)
     assert plan_passes(manifest, "fast", "auto", None) == PassPlan("fast", 64, 192, auto=True)
     assert plan_passes(manifest, "fast", 100, 0) == PassPlan("fast", 100, 0)
+    assert plan_passes(replace(manifest, batch=1), "fast", None, None).passes == 64
+    few = replace(manifest, maps=replace(manifest.maps, raw=30, count=30), batch=1)
+    assert plan_passes(few, "fast", None, None).passes == 2
     assert [spent.most_passes(2048, 1) for spent in (EXACT, PassPlan("fast", 64, 192), PassPlan("instant"))] == [2048, 256, 1]
 
 
@@ -132,9 +135,9 @@ def test_plans(exact: Localizer) -> None:
         ({"preset": "quick"}, "choose from exact, fast, instant"),
         ({"passes": 64}, 'belong to `preset="fast"`'),
         ({"preset": "instant", "refine": 1}, 'belong to `preset="fast"`'),
-        ({"preset": "fast", "passes": 0}, '`passes` must be a whole number of at least 1 or "auto", got 0'),
+        ({"preset": "fast", "passes": 1}, '`passes` must be a whole number from 2 to 1000000 or "auto", got 1'),
         ({"preset": "fast", "passes": "many"}, "\"auto\", got 'many'"),
-        ({"preset": "fast", "refine": -1}, "`refine` must be a whole number of at least 0, got -1"),
+        ({"preset": "fast", "refine": -1}, "`refine` must be a whole number from 0 to 1000000, got -1"),
         ({"preset": "fast", "passes": True}, "got True"),
     ],
 )

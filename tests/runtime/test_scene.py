@@ -120,7 +120,7 @@ def test_a_failed_save_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*((np, "savez", half) if moment == "while writing" else (os, "replace", fail)))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SceneError, match=r"cat\.npz` cannot be saved .*No space.*choose another place"):
         cat_scene.save(saved)
     assert saved.read_bytes() == before
     assert list(tmp_path.iterdir()) == [saved]
