@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     )
     from runtime.localization import Localization
     from runtime.localizer import Localizer
+    from runtime.picture_limits import PictureLimits
+    from runtime.pictures import read_picture
     from runtime.query import Query
     from runtime.scene import Scene
 
@@ -41,6 +43,8 @@ WHERE = {
     "DeviceError": "runtime.errors",
     "PresetError": "runtime.errors",
     "PictureError": "runtime.errors",
+    "PictureLimits": "runtime.picture_limits",
+    "read_picture": "runtime.pictures",
     "QueryError": "runtime.errors",
     "SceneError": "runtime.errors",
 }
@@ -54,6 +58,7 @@ __all__ = [
     "Localization",
     "Localizer",
     "PictureError",
+    "PictureLimits",
     "PresetError",
     "Query",
     "QueryError",
@@ -61,6 +66,7 @@ __all__ = [
     "SceneError",
     "Spec",
     "VlscoreError",
+    "read_picture",
 ]
 
 

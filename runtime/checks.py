@@ -28,6 +28,11 @@ def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec
             f"this scene was made by another model ({scene.backbone}) or another build of it than the one open "
             f"({manifest.backbone}, {manifest.precision}); open that one, or encode the picture again"
         )
+    if scene.blank != spec.base:
+        raise SceneError(
+            f"this scene was scored against the {scene.blank} picture, and this Localizer's spec wants `base` = `{spec.base}`; "
+            f"ask it with `spec=DEFAULT.replace(base={scene.blank!r})`, or encode the picture again"
+        )
     frame = scene.frame
     wanted = Frame.fit(frame.picture_hw, manifest.image.side, spec.geometry)
     if (frame.side, frame.resized_hw, frame.offset_yx) != (wanted.side, wanted.resized_hw, wanted.offset_yx):

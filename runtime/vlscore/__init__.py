@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime import Localization as Localization
     from runtime import Localizer as Localizer
     from runtime import PictureError as PictureError
+    from runtime import PictureLimits as PictureLimits
     from runtime import PresetError as PresetError
     from runtime import Query as Query
     from runtime import QueryError as QueryError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runtime import SceneError as SceneError
     from runtime import Spec as Spec
     from runtime import VlscoreError as VlscoreError
+    from runtime import read_picture as read_picture
 
 
 for room in ("engine", "runtime"):
