@@ -31,6 +31,7 @@ test-full: $(VENV)/dev.stamp  ## the tests, with the minutes-long ones (the whol
 	$(BIN)/python -m pytest
 
 test-rtx: $(VENV)/dev.stamp $(RTX)/rtx.stamp $(filter out/rtx/%,$(BUNDLES))  ## NVIDIA's own parser and builder over every graph, on the processor
+	@mkdir -p out
 	PYTHONPATH=. $(RTX)/bin/python -m pytest -c tests/rtx/pytest.ini --rootdir tests/rtx tests/rtx \
 	    $(addprefix --bundle ,$(BUNDLES)) --table out/rtx.md
 	@cat out/rtx.md

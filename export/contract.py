@@ -38,9 +38,9 @@ def violations(model: onnx.ModelProto) -> Iterator[str]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.domain or node.op_type not in OPERATORS:
-            yield f"{told(node)}: no operator that was looked up for every backend"
+            yield f"{node_name(node)}: no operator that was looked up for every backend"
         elif node.op_type in REDUCTIONS and len(node.input) > 1 and node.input[1] not in constants:
-            yield f"{told(node)}: its axes must be constant"
+            yield f"{node_name(node)}: its axes must be constant"
         elif node.op_type in QUANTISED:
             yield from quantised(node, constants)
     try:
@@ -66,16 +66,16 @@ def quantised(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> Iterat
     """The rules of a step between eight bits and floats."""
     source = constants.get(node.input[0])
     if node.op_type == "DequantizeLinear" and source is not None and source.data_type == TensorProto.INT32:
-        yield f"{told(node)}: 32-bit biases are not read; leave them in floats"
+        yield f"{node_name(node)}: 32-bit biases are not read; leave them in floats"
     if len(node.input) < 3 or not node.input[2]:
         return
     zero = constants.get(node.input[2])
     if zero is None:
-        yield f"{told(node)}: its zero point must be constant"
+        yield f"{node_name(node)}: its zero point must be constant"
     elif zero.data_type != TensorProto.INT8:
-        yield f"{told(node)}: eight bits must be signed"
+        yield f"{node_name(node)}: eight bits must be signed"
     elif zero.data_location != TensorProto.EXTERNAL and np.any(numpy_helper.to_array(zero) != 0):
-        yield f"{told(node)}: its zero point must be 0"
+        yield f"{node_name(node)}: its zero point must be 0"
 
 
 def shapes(model: onnx.ModelProto) -> Iterator[str]:
@@ -90,7 +90,7 @@ def shapes(model: onnx.ModelProto) -> Iterator[str]:
                 or not value.type.tensor_type.HasField("shape")
                 or any(not dim.HasField("dim_value") for dim in dims)
             ):
-                yield f"{told(node)}: the shape of `{output}` is not fixed"
+                yield f"{node_name(node)}: the shape of `{output}` is not fixed"
 
 
 def fixed(tensor: onnx.TypeProto.Tensor) -> bool:
@@ -106,14 +106,14 @@ def typing(model: onnx.ModelProto) -> Iterator[str]:
     for node in model.graph.node:
         given = [types[name] for name in node.input if name in types]
         if TensorProto.UINT8 in given and node.op_type not in ("Cast", *QUANTISED):
-            yield f"{told(node)}: bytes must be cast to floats before anything else"
+            yield f"{node_name(node)}: bytes must be cast to floats before anything else"
         if node.op_type == "ArgMax" and not set(given) <= FLOATS:
-            yield f"{told(node)}: integers must be cast to floats first; CUDA has no kernel for them"
+            yield f"{node_name(node)}: integers must be cast to floats first; CUDA has no kernel for them"
         if node.op_type in ALIKE and len(set(given)) > 1:
             names = ", ".join(TensorProto.DataType.Name(kind) for kind in given)
-            yield f"{told(node)}: its inputs are of several types ({names})"
+            yield f"{node_name(node)}: its inputs are of several types ({names})"
 
 
-def told(node: onnx.NodeProto) -> str:
+def node_name(node: onnx.NodeProto) -> str:
     """A node for a message."""
     return f"{f'{node.domain}.' if node.domain else ''}{node.op_type} `{node.name or node.output[0]}`"

@@ -67,7 +67,7 @@ TOLERANCES = {
     # is asked for shows in the boxes.
     "fp16": Tolerance(map_error=1e-1, cosine_gap=1e-3, score_error=5e-3, saliency_error=1.5e-1, box_agreement=0.90),
     # The maps are exact. Which of them matter for a thing that is not in the picture hangs on less than eight bits tell: with
-    # a sample of maps, saliency and boxes are told, not judged.
+    # a sample of maps, saliency and boxes are reported, not judged.
     "int8": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1.25, saliency_error=1.0, box_agreement=0.0, masked_gap=1e-2),
     # What is never negative has half the levels here, and twice the error.
     "int8-symmetric": Tolerance(
@@ -172,7 +172,7 @@ def tolerance_for(precision: str, trained: bool, logit_scale: float = 1.0) -> To
     """What is still agreement for a bundle of this kind; the scores of eight bits are judged in units of 1 / logit scale.
 
     A random network amplifies rounding, and its saliency is almost flat, so that below float32 its boxes hang on noise: there
-    they are told, not judged.
+    they are reported, not judged.
     """
     allowed = TOLERANCES[precision]
     if precision in EIGHT_BITS:
@@ -227,7 +227,7 @@ def spread(indices: list[int], count: int) -> list[int]:
     """At most `count` of these, evenly spread."""
     if len(indices) <= count:
         return indices
-    return [indices[int(place)] for place in np.linspace(0, len(indices) - 1, count)]
+    return [indices[int(at)] for at in np.linspace(0, len(indices) - 1, count)]
 
 
 def lowest_cosine(a: Floats, b: Floats) -> float:

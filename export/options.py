@@ -88,10 +88,10 @@ def pictures_hash(options: BuildOptions) -> str:
 
 def calibration_pictures(folder: str | None) -> list[Path]:
     """The pictures to calibrate on, evenly chosen when there are many; the shipped photographs when no folder is named."""
-    place = PICTURES if folder is None else Path(folder)
-    found = sorted(path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
+    searched = PICTURES if folder is None else Path(folder)
+    found = sorted(path for path in searched.glob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise ValueError(f"`--calibrate {place}` holds no picture; name a folder of pictures like those that will be asked")
+        raise ValueError(f"`--calibrate {searched}` holds no picture; name a folder of pictures like those that will be asked")
     count = min(len(found), MOST_PICTURES)
     return [found[step * (len(found) - 1) // max(1, count - 1)] for step in range(count)]
 

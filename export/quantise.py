@@ -61,7 +61,7 @@ def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     convolutions = [node for node in kinds if node.op_type == "Conv"]
     if len(convolutions) > STEM:
         return convolutions[STEM:]
-    first = next(place for place, node in enumerate(kinds) if node.op_type == "Conv")  # of patches; masks are made before it
+    first = next(index for index, node in enumerate(kinds) if node.op_type == "Conv")  # of patches; masks are made before it
     return kinds[first + 1 : -1]
 
 
@@ -110,11 +110,11 @@ def float_again(model: onnx.ModelProto) -> None:
 def weights_of(graph: Path) -> WeightsFile:
     """The weights file that a saved graph points into, knowing what lies where, so that equal tensors stay stored once."""
     tensors = [tensor for tensor in onnx.load(graph, load_external_data=False).graph.initializer if tensor.external_data]
-    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in tensors]
-    path = graph.parent / places[0]["location"]
+    references = [{entry.key: entry.value for entry in tensor.external_data} for tensor in tensors]
+    path = graph.parent / references[0]["location"]
     shared = WeightsFile(path, size=path.stat().st_size)
     data = path.read_bytes()
-    for place in places:
-        start, length = int(place["offset"]), int(place["length"])
+    for reference in references:
+        start, length = int(reference["offset"]), int(reference["length"])
         shared.know(data[start : start + length], start)
     return shared

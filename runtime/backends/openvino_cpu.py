@@ -129,7 +129,7 @@ def request(compiled: list[Any]) -> Request:
         for head in heads:
             head.infer(inputs, share_inputs=True, share_outputs=True)
         last.infer(None if heads else inputs, share_inputs=True, share_outputs=True)
-        return {name: np.array(last.get_output_tensor(place).data) for place, name in enumerate(names)}
+        return {name: np.array(last.get_output_tensor(index).data) for index, name in enumerate(names)}
 
     return run
 

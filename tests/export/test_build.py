@@ -180,7 +180,7 @@ def test_the_manifest_says_what_was_built(tiny_vit_bundle: Path, loaded_vit: Any
     [
         (["--backbone", "RN5O"], "did you mean RN50"),
         (["--backbone", "RN50", "--pretrained", "nonsense"], "no weights tag of RN50"),
-        (["--backbone", "RN50", "--spec", "papr"], "`preset` must be one of"),
+        (["--backbone", "RN50", "--spec", "papr"], "`spec` must be one of"),
         (["--backbone", "RN50", "--precision", "fp8"], "fp8"),
         (["--backbone", "RN50", "--batch", "0"], "Invalid value for '--batch'"),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from export import assemble, build, gate
 from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread, tolerance_for
@@ -63,7 +63,8 @@ def negate_output(graph: str, name: str) -> Sabotage:
         for node in model.graph.node:
             node.output[:] = ["inner" if output == name else output for output in node.output]
             node.input[:] = ["inner" if value == name else value for value in node.input]
-        model.graph.node.append(helper.make_node("Neg", ["inner"], [name]))
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(-1), "minus"))
+        model.graph.node.append(helper.make_node("Mul", ["inner", "minus"], [name]))
         (folder / f"{graph}.onnx").write_bytes(model.SerializeToString())
 
     return spoil

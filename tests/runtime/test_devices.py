@@ -51,7 +51,7 @@ def test_options_belong_to_cards() -> None:
     ("device", "options", "message"),
     [
         ("cuda", {"speed": 11}, "asked for `cuda` with options that it does not have: .*speed"),
-        ("cuda:1", {"index": 0}, "say it once"),
+        ("cuda:1", {"index": 0}, "give it once"),
         ("tensorrt", {"policy": "hope"}, "asked for the policy `hope`; found rebuild and refuse"),
         ("tensorrt", {"level": "high"}, "with options that it does not have: .*level"),
     ],
@@ -63,7 +63,9 @@ def test_options_that_do_not_exist_are_told(device: str, options: dict[str, obje
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_must_be_at_least_one(threads: int) -> None:
-    with pytest.raises(DeviceError, match=rf"`threads` must be at least 1, got {threads}; leave it out to use \d"):
+    with pytest.raises(
+        DeviceError, match=rf"`threads` must be a whole number from 1 to 1024, got {threads}; leave it out to use \d"
+    ):
         open_backend("cpu", threads)
 
 
