@@ -85,8 +85,14 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
 	$(INSTALL) --editable '.[cpu]'
 	@touch $@
 
+# With LOCKED=1 every package is the one, by hash, of .ci/requirements.txt (Python 3.11 on x86-64 Linux; `make lock` writes it).
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
+ifdef LOCKED
+	$(INSTALL) --require-hashes --requirement .ci/requirements.txt
+	$(INSTALL) --no-deps --editable .
+else
 	$(INSTALL) --editable '.[cpu,export,dev]'
+endif
 	@touch $@ $(VENV)/demo.stamp
 
 # The peers of the comparison stay out of what the tests need.
