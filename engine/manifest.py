@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 # The last ones where the bundle has them: only ResNets have `instant`, and stand-ins are built for cards.
 IMAGE_HALF = ("image", "masked", "instant", "masked-small", "masked-fp32")
+INSTANT_OWN = "instant.onnx.weights"
 TEXT_GRAPHS = ("text", "text-short", "text-many")  # the last two read short texts: one, or many at once
 TEXT_HALF = (*TEXT_GRAPHS, "saliency")
 TEXT_FILES = ("tokenizer.json", "templates.json")
@@ -159,9 +160,14 @@ class Manifest:
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """Hash all that shapes an encoded picture; bundles of one fingerprint make interchangeable scenes."""
+    """Hash all that shapes an encoded picture; bundles of one fingerprint make interchangeable scenes.
+
+    What the instant graph keeps of the blank picture follows from the other weights, and is rounded as the machine that
+    made the bundle rounds: it is left out.
+    """
+    names = [name for name in manifest.image_files if name != INSTANT_OWN]
     parts = {
-        "files": {name: manifest.files[name].sha256 for name in manifest.image_files},
+        "files": {name: manifest.files[name].sha256 for name in names},
         "image": to_json(manifest.image),
         "maps": to_json(manifest.maps),
         "masks": to_json(manifest.masks),

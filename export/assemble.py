@@ -19,17 +19,19 @@ from export.backbones import Backbone
 from export.contract import check_contract
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
-from export.instant import InstantGraph
-from export.onnx_files import OPSET, WeightsFile, export_graph, save_graph, signature
+from export.instant import BlankGraph, InstantGraph
+from export.onnx_files import OPSET, WeightsFile, export_graph, run_once, save_graph, signature
 from export.options import LARGE, SLOTS, SMALLER, BuildOptions, versions
 from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded, sha256_of
 
 MASK_EPS = 1e-7
+BLANK = "blank"  # the graph of the blank picture, which is run while a bundle is made and then removed
 QUERIES = 16  # texts per run of the saliency graph, where one costs as much as sixteen, and of `text-many`
 SHORT = 16  # tokens: "a photo of the large brown dog" has nine, its ends included
 Report = Callable[[str], None]
 Inputs = dict[str, torch.Tensor]
+Save = Callable[[onnx.ModelProto, Path, WeightsFile], None]
 Write = Callable[[str, nn.Module, Inputs, tuple[str, ...], WeightsFile], None]
 
 
@@ -95,32 +97,50 @@ def vit_parts(visual: Tower, options: BuildOptions) -> tuple[ViTEncoder, MapsInf
 
 
 def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: BuildOptions, report: Report) -> dict[str, GraphInfo]:
-    """Export and write the graphs; those of the image half share one file of weights."""
-    prepared = loaded.preprocessing
-    pixels = Pixels(prepared.mean, prepared.std)
-    side, maps, batch = parts.side, parts.maps, parts.batch
-    count, height, width = maps.count, maps.height, maps.width
-    image_weights = WeightsFile(folder / "image.onnx.weights")
+    """Export and write the graphs; those of the image half share one file of weights, and those of the text half another."""
     graphs: dict[str, GraphInfo] = {}
+    write = writer(folder, graphs, report, save_graph)
+    write_image_half(write, parts, loaded, options, folder)
+    write_text(write, parts, options.text_batch, WeightsFile(folder / "text.onnx.weights"))
+    write_saliency(write, parts, WeightsFile(folder / "saliency.onnx.weights"))
+    return graphs
+
+
+def writer(folder: Path, graphs: dict[str, GraphInfo], report: Report, save: Save) -> Write:
+    """Give the way to export a graph, save it, hold it to the contract and describe it among the others."""
 
     def write(name: str, module: nn.Module, inputs: Inputs, outputs: tuple[str, ...], weights: WeightsFile) -> None:
         report(f"exporting the {name} graph")
         model = export_graph(module, inputs, outputs)
-        save_graph(model, folder / f"{name}.onnx", weights)
+        save(model, folder / f"{name}.onnx", weights)
         check_contract(model, name)
-        graphs[name] = describe(model, f"{name}.onnx")
+        if name != BLANK:  # which is run and gone
+            graphs[name] = describe(model, f"{name}.onnx")
 
+    return write
+
+
+def write_image_half(write: Write, parts: Parts, loaded: Loaded, options: BuildOptions, folder: Path) -> None:
+    """Write what encodes pictures."""
+    prepared = loaded.preprocessing
+    pixels = Pixels(prepared.mean, prepared.std)
+    side, maps, batch = parts.side, parts.maps, parts.batch
+    height, width = maps.height, maps.width
+    weights = WeightsFile(folder / "image.onnx.weights")
     blank = torch.zeros(SLOTS, side, side, 3, dtype=torch.uint8)
     image = ImageGraph(pixels, parts.encoder, parts.dtype)
-    write("image", image, {"pixels": blank[:1]}, ("maps", "embedding"), image_weights)
+    write("image", image, {"pixels": blank[:1]}, ("maps", "embedding"), weights)
     masked = MaskedGraph(pixels, parts.encoder, parts.dtype, (side, height, width), masks_of(options))
     passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
-    write("masked", masked, passes, ("embeddings",), image_weights)
-    write_stand_ins(write, masked, passes, (parts, loaded, options), image_weights)
+    write("masked", masked, passes, ("embeddings",), weights)
+    write_stand_ins(write, masked, passes, (parts, loaded, options), weights)
     if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
-        instant = InstantGraph(pixels, parts.encoder, parts.dtype, (side, MASK_EPS))
-        write("instant", instant, {"pixels": blank[:1]}, ("maps", "embedding", "embeddings", "base"), image_weights)
-    write_text(write, parts, options.text_batch, WeightsFile(folder / "text.onnx.weights"))
+        write_instant(write, parts.encoder, pixels, parts, weights)
+
+
+def write_saliency(write: Write, parts: Parts, weights: WeightsFile) -> None:
+    """Write what turns embeddings of words and passes into maps."""
+    count, height, width = parts.maps.count, parts.maps.height, parts.maps.width
     scoring = {
         "embeddings": torch.rand(count, parts.dim),
         "base": torch.rand(parts.dim),
@@ -128,8 +148,23 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: BuildOptio
         "texts": torch.rand(QUERIES, parts.dim),
         **{name: torch.tensor(1.0) for name in ("temperature", "combine", "contrast")},
     }
-    write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), WeightsFile(folder / "saliency.onnx.weights"))
-    return graphs
+    write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), weights)
+
+
+def write_instant(write: Write, encoder: ResNetEncoder, pixels: Pixels, parts: Parts, weights: WeightsFile) -> None:
+    """Write the instant graph, for which the blank picture is run once; what it holds of that has a file of its own.
+
+    A machine rounds as it rounds: the other files of a model are the same everywhere.
+    """
+    nothing = torch.zeros(1, 3, parts.side, parts.side)
+    write(BLANK, BlankGraph(encoder, parts.dtype), {"pixels": nothing}, ("rows", "tokens"), weights)
+    graph = weights.path.with_name(f"{BLANK}.onnx")
+    rows, tokens = run_once(graph, {"pixels": nothing.numpy()})
+    graph.unlink()
+    instant = InstantGraph(pixels, encoder, parts.dtype, MASK_EPS, (torch.from_numpy(rows), torch.from_numpy(tokens)))
+    own = WeightsFile(weights.path.with_name("instant.onnx.weights"), shared=weights)
+    picture = torch.zeros(1, parts.side, parts.side, 3, dtype=torch.uint8)
+    write("instant", instant, {"pixels": picture}, ("maps", "embedding", "embeddings", "base"), own)
 
 
 def write_text(write: Write, parts: Parts, batch: int, weights: WeightsFile) -> None:

@@ -64,7 +64,10 @@ class FoldedAttentionPool(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Pool maps `(B, C, h, w)` into embeddings `(B, D)`."""
         tokens = maps.flatten(2).transpose(1, 2)  # (B, n, C)
-        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + self.position
+        return self.attend(torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + self.position)
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Pool tokens `(B, 1 + n, C)`, their mean the first and positions added, into embeddings `(B, D)`."""
         first = tokens[:, 0].unsqueeze(0)  # (1, B, C)
         query = first @ self.query_weight + self.query_bias  # (H, B, d)
         folded = (query @ self.key_weight).transpose(0, 1)  # (B, H, C)

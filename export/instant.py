@@ -15,38 +15,56 @@ from export.encoders import ResNetEncoder, Tower
 from export.graphs import Pixels, min_max
 
 
+class BlankGraph(nn.Module):
+    """The blank picture, once per model: what the instant graph keeps of it, as rows, without and with the pool's positions.
+
+    It is run when a bundle is made and then removed. A build and a filled template run this same graph, and so agree.
+    """
+
+    def __init__(self, encoder: ResNetEncoder, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.encoder, self.dtype = encoder, dtype
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take normalised pixels `(1, 3, R, R)`, all zero for the blank picture; give rows `(n, C)` and tokens `(1 + n, C)`."""
+        maps, _ = self.encoder.maps_and_embedding(pixels.to(self.dtype))
+        rows = rows_of(maps[0])
+        tokens = torch.cat([rows.mean(dim=0, keepdim=True), rows]) + self.encoder.pool.position
+        return rows.float(), tokens.float()
+
+
 class InstantGraph(nn.Module):
     """One picture, once: its maps, its embedding, and what the attention pool makes of every mask."""
 
     blank: Tensor
+    tokens: Tensor
 
-    def __init__(self, pixels: Pixels, encoder: ResNetEncoder, dtype: torch.dtype, sizes: tuple[int, float]) -> None:
-        """Take the picture's side, and the epsilon of the masks, as `sizes`."""
+    def __init__(
+        self, pixels: Pixels, encoder: ResNetEncoder, dtype: torch.dtype, eps: float, blank: tuple[Tensor, Tensor]
+    ) -> None:
+        """Take what `BlankGraph` gave for the blank picture."""
         super().__init__()
-        side, self.eps = sizes
-        self.pixels, self.encoder, self.dtype = pixels, encoder, dtype
-        with torch.no_grad():
-            maps, _ = encoder.maps_and_embedding(torch.zeros(1, 3, side, side, dtype=dtype))
-        self.register_buffer("blank", rows_of(maps[0]).contiguous())  # (n, C)
+        self.pixels, self.encoder, self.dtype, self.eps = pixels, encoder, dtype, eps
+        rows, tokens = blank
+        self.register_buffer("blank", rows.to(dtype).contiguous())  # (n, C)
+        self.register_buffer("tokens", tokens.to(dtype).contiguous())  # (1 + n, C)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take u8 `(1, R, R, 3)`; give maps `(K, h, w)` and unit embeddings: whole `(D,)`, masked `(K, D)`, base `(D,)`."""
         maps, embedding = self.encoder.maps_and_embedding(self.pixels(pixels).to(self.dtype))
         masks = min_max(maps[0].float(), self.eps).flatten(1).to(self.dtype)  # (K, n)
-        embeddings = pooled(self.encoder.pool, self.blank, rows_of(maps[0]), masks)
-        base = self.encoder.pool(self.blank.t().reshape(maps.shape))
+        embeddings = pooled(self.encoder.pool, self.tokens, rows_of(maps[0]) - self.blank, masks)
+        base = self.encoder.pool.attend(self.tokens.unsqueeze(0))
         whole, masked, blank = (F.normalize(each.float(), dim=-1) for each in (embedding, embeddings, base))
         return maps[0].float(), whole[0], masked, blank[0]
 
 
-def pooled(pool: Tower, blank: Tensor, shown: Tensor, masks: Tensor) -> Tensor:
-    """Pool `blank + masks * (shown - blank)`, rows `(n, C)` and masks `(K, n)`, into embeddings `(K, D)`.
+def pooled(pool: Tower, fixed: Tensor, change: Tensor, masks: Tensor) -> Tensor:
+    """Pool `blank + masks * change`, the blank picture's tokens `(1 + n, C)` given as `fixed`, into embeddings `(K, D)`.
 
-    Splits every projection into that of the blank picture, the same for all masks, and that of the difference,
-    which a mask scales row by row. The first row of the pool is the mean of the others.
+    Splits every projection into that of the blank picture, the same for all masks `(K, n)`, and that of the change `(n, C)`,
+    which a mask scales row by row. The first token of the pool is the mean of the others.
     """
-    change = shown - blank  # (n, C)
-    fixed = torch.cat([blank.mean(dim=0, keepdim=True), blank]) + pool.position  # (1 + n, C)
     mean = masks / masks.shape[1]  # (K, n)
     query = fixed[:1] @ pool.query_weight + pool.query_bias + mean @ (change @ pool.query_weight)  # (H, K, d)
     keys = pool.key_weight.transpose(1, 2)

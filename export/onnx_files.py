@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.numpy_helper
+import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 OPSET = 20
@@ -37,11 +39,15 @@ class ExportError(RuntimeError):
 
 @dataclass
 class WeightsFile:
-    """One file of raw tensors that several graphs point into; equal tensors are written once."""
+    """One file of raw tensors that several graphs point into; equal tensors are written once.
+
+    With a `shared` file beside it, it takes what that one does not hold.
+    """
 
     path: Path
     offsets: dict[str, int] = field(default_factory=dict)
     size: int = 0
+    shared: WeightsFile | None = None
 
     def know(self, raw: bytes, offset: int) -> None:
         """Remember a tensor that lies in the file already."""
@@ -51,6 +57,9 @@ class WeightsFile:
         """Move a tensor's bytes into the file and leave the graph a reference to them."""
         raw = tensor.raw_data
         key = hashlib.sha256(raw).hexdigest()
+        if self.shared is not None and key in self.shared.offsets:
+            self.shared.place(tensor)
+            return
         if key not in self.offsets:
             with self.path.open("ab") as file:
                 file.write(b"\0" * (-self.size % ALIGNMENT))
@@ -86,6 +95,14 @@ def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple
     compare_as_floats(model)
     forget_provenance(model)
     return model
+
+
+def run_once(graph: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Run a written graph on this machine's cores, and give its outputs in order."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, inputs))
 
 
 def compare_as_floats(model: onnx.ModelProto) -> None:

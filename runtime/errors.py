@@ -44,3 +44,7 @@ class DeviceMemoryError(DeviceError):
 
 class DeviceWarning(UserWarning):
     """The device did not do a thing the way it was built for, and it was done in another way."""
+
+
+class WeightsError(VlscoreError, RuntimeError):
+    """Weights cannot be read or fetched, are not what they should be, or do not fit the model asked for."""

@@ -12,11 +12,12 @@ from engine.spec import Spec
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
-from runtime.bundles import Bundle, find_bundle, open_bundle
+from runtime.bundles import Bundle, open_bundle
 from runtime.checks import as_spec, check_masks, fitting_scene, refuse_one_picture
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
 from runtime.errors import BundleError
+from runtime.filling.on_demand import find_or_pull
 from runtime.localization import Localization
 from runtime.pictures import Picture, Pixels, read_picture
 from runtime.precision import check_base, choose_precision
@@ -36,7 +37,8 @@ class Localizer:
     is the device used, or DeviceError; only `auto` may choose, and `device` then tells what it chose. `cuda:1` is a machine's
     second card, and `device_options` are of CudaOptions or EngineOptions. `precision` is the bundle's own, or `bf16` or
     `tf32` for the masked passes of an fp32 bundle where the device has it. With `scenes_only`
-    the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded.
+    the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded. A published model that
+    is not there yet (`vlscore models`) is fetched and made, which is said first; `download=False` forbids it.
 
     `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
     runs `refine` more for every query (`passes="auto"`: as many as it takes to be sure); `instant` takes one pass.
@@ -56,13 +58,14 @@ class Localizer:
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
         scenes_only: bool = False,
+        download: bool = True,
         sha256: str | None = None,
         backend: Backend | None = None,
     ) -> None:
         started = time.perf_counter()
         self.spec = as_spec(spec)
         if not isinstance(model, Bundle):
-            model = open_bundle(find_bundle(model), scenes_only=scenes_only, sha256=sha256)
+            model = open_bundle(find_or_pull(model, download), scenes_only=scenes_only, sha256=sha256)
         self.bundle = model
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)

@@ -121,6 +121,34 @@ def tune(
         run(model, rounds)
 
 
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A name of `vlscore models`.")],
+    origin: Annotated[
+        str | None, typer.Option("--from", metavar="WHERE", help="Other weights: a file, a folder, or hf:ORG/NAME.")
+    ] = None,
+    activation: Annotated[str | None, typer.Option(help="gelu or quickgelu, for files that do not say.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, or fp16 for cards.")] = "fp32",
+    out: Annotated[Path | None, typer.Option(help="The bundle's folder; else by name in $VLSCORE_HOME.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make it again.")] = False,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Keep weights that know nothing, as a test.")] = False,
+) -> None:
+    """Make a model from published weights, without PyTorch: fetch them, or take a file that is here."""
+    with told_errors():
+        from runtime.cli.models import run_pull
+
+        run_pull(name, origin, activation, precision, out, force, untrained)
+
+
+@app.command()
+def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models that can be had, their sizes and licences, and which are here."""
+    with told_errors():
+        from runtime.cli.models import run_models
+
+        run_models(json)
+
+
 def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:
     """The spec with what the options change."""
     given = {"threshold": threshold, "temperature": temperature, "geometry": geometry}

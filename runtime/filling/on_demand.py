@@ -1,0 +1,34 @@
+"""What `Localizer("RN50")` does when there is no such bundle yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engine.manifest import MANIFEST
+from runtime.bundles import bundle_home, find_bundle
+from runtime.errors import BundleError
+
+
+def find_or_pull(model: str | os.PathLike[str] | None, download: bool) -> Path:
+    """Find a bundle; one of the catalogue that is not there yet is fetched, unless that is forbidden."""
+    try:
+        return find_bundle(model)
+    except BundleError as missing:
+        from runtime.filling.catalogue import lookup  # here: most bundles are there, and need none of this
+        from runtime.filling.hub import FORBID, allowed
+        from runtime.filling.pull import pull
+
+        entry = lookup(model) if isinstance(model, str) else None
+        if entry is None or model is None:
+            raise
+        there = bundle_home() / entry.name
+        if (there / MANIFEST).is_file():
+            return there
+        if not download or not allowed():
+            why = f"{FORBID}=0" if download else "`download=False`"
+            raise BundleError(
+                f"no bundle `{entry.name}` in {there.parent}, and {why} forbids fetching it; make it with "
+                f"`vlscore pull {entry.name}` ({entry.repository}, about {entry.megabytes} MB, licence: {entry.licence})"
+            ) from missing
+        return pull(entry.name)

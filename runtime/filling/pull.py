@@ -1,0 +1,53 @@
+"""From a model's name, or a file, to its bundle: `vlscore pull`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from engine.manifest import MANIFEST
+from runtime.bundles import bundle_home
+from runtime.filling.bundle import make_bundle
+from runtime.filling.catalogue import Activation, lookup
+from runtime.filling.hub import Say
+from runtime.filling.origin import bundle_for, find_origin, weights_of
+
+
+def pull(
+    asked: str,
+    origin: str | None = None,
+    *,
+    activation: Activation | None = None,
+    precision: str = "fp32",
+    out: Path | None = None,
+    force: bool = False,
+    untrained: bool = False,
+    say: Say | None = None,
+) -> Path:
+    """Make the bundle of a model: from the weights that the catalogue has for it, or from those at `origin`; gives its folder."""
+    say = say or say_on_stderr
+    entry = lookup(asked)
+    there = out or bundle_home() / in_precision(entry.name if entry else asked, precision)
+    if origin is None and not force and (there / MANIFEST).is_file():
+        say(f"{there} is there already; `--force` makes it again")
+        return there
+    started = time.perf_counter()
+    weights = weights_of(asked, find_origin(asked, origin, say), activation)
+    weights = replace(weights, precision=precision, trained=not untrained)
+    target = out or bundle_home() / in_precision(bundle_for(asked, weights), precision)
+    known = make_bundle(weights, target)
+    size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
+    say(f"{target.name}: {size:.0f} MB in {time.perf_counter() - started:.1f} s; {known}")
+    return target
+
+
+def in_precision(name: str, precision: str) -> str:
+    """A bundle's name, with its precision where that is not the usual one."""
+    return name if precision == "fp32" else f"{name}-{precision}"
+
+
+def say_on_stderr(line: str) -> None:
+    """Tell what is fetched and made: never a silent download."""
+    print(f"vlscore: {line}", file=sys.stderr)
