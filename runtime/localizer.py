@@ -240,7 +240,10 @@ class Localizer:
         texts = self.text.embed(queries)
         if scene.preset == "fast" and not self.scenes_only:
             scene = self.refiner.refine(scene, texts, progress)
-        return self.answerer.answer(scene, queries, texts)
+        found = self.answerer.answer(scene, queries, texts)
+        if not any(answer.present for answer in found):
+            self.text.warn_of_small_model("nothing was found")
+        return found
 
     def check_image_half(self) -> None:
         """Refuse to encode when the bundle was opened without its image half."""

@@ -111,19 +111,22 @@ class TextEncoder:
 
     def warn_of_unknown_words(self, queries: Sequence[Query]) -> None:
         """Say once that a small model knows little, when a query names nothing that it was taught."""
-        if self.warned:
-            return
         for query in queries:
             spaced = [f" {' '.join(re.findall('[a-z]+', clean(word)))} " for word in query.words]
             if not any(f" {noun} " in words or f" {noun}s " in words for words in spaced for noun in self.nouns):
-                self.warned = True
-                warnings.warn(
-                    f"`{query.label:.60}`: the small model `{self.backbone}` knows {len(self.nouns)} kinds of emoji and nothing "
-                    'else; for photographs and other words open a real one: `Localizer("RN50")`, or `--model RN50`',
-                    QueryWarning,
-                    stacklevel=2,
-                )
+                self.warn_of_small_model(f"`{query.label:.60}`")
                 return
+
+    def warn_of_small_model(self, occasion: str) -> None:
+        """Say once what a small model knows; one that knows the world says nothing."""
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"{occasion}: the small model `{self.backbone}` knows {len(self.nouns)} kinds of emoji and nothing else; for "
+                'photographs and other words open a real one: `Localizer("RN50")`, or `--model RN50`',
+                QueryWarning,
+                stacklevel=2,
+            )
 
     def prompt_vectors(self, prompts: Sequence[str]) -> dict[str, Vectors]:
         """Look prompts up, run the model on the new ones, and remember those."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -15,12 +16,17 @@ def find_or_pull(model: str | os.PathLike[str] | None, download: bool) -> Path:
     try:
         return find_bundle(model)
     except BundleError as missing:
-        from runtime.filling.catalogue import lookup  # here: most bundles are there, and need none of this
+        from runtime.filling.catalogue import catalogue, lookup  # here: most bundles are there, and need none of this
         from runtime.filling.hub import FORBID, allowed
         from runtime.filling.pull import pull
 
         entry = lookup(model) if isinstance(model, str) else None
         if entry is None or model is None:
+            near = difflib.get_close_matches(str(model), [each.name for each in catalogue()], n=3, cutoff=0.6)
+            if near and os.sep not in str(model):
+                raise BundleError(
+                    f"{missing}\nor did you mean {', '.join(near)}, which can be fetched? `vlscore models` lists all"
+                ) from missing
             raise
         there = bundle_home() / entry.name
         if (there / MANIFEST).is_file():
