@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from engine.records import RecordError, from_json, quoted, to_json
+from engine.records import RecordError, from_json, quoted, shown, to_json
 from engine.spec import Align, MaskOrder
 
 MANIFEST = "manifest.json"
@@ -185,10 +185,10 @@ def _files_of(manifest: Manifest, half: tuple[str, ...]) -> tuple[str, ...]:
 def _check_schema(data: object) -> None:
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise ManifestError(f"`manifest.schema` must be a whole number above 0, found {schema!r}: no bundle")
+        raise ManifestError(f"`manifest.schema` must be a whole number above 0, found {shown(schema)}: no bundle")
     if schema > SCHEMA:
         raise ManifestError(
-            f"made by a newer vlscore (schema {schema}, this one reads {SCHEMA}): update, or rebuild with "
+            f"made by a newer vlscore (schema {shown(schema)}, this one reads {SCHEMA}): update, or rebuild with "
             "`python -m export.build --backbone NAME`"
         )
 

@@ -53,6 +53,15 @@ def fields_of(kind: type[Any]) -> dict[str, object]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value as messages show it: in one line, and cut where it is long, whatever it is."""
+    try:
+        words = repr(value).replace("\n", " ")
+    except Exception:  # whole numbers of thousands of digits have no words, and the classes of others may raise anything
+        words = f"a {type(value).__name__} without words"
+    return words if len(words) <= most else f"{words[: most - 3]}..."
+
+
 def quoted(names: Iterable[object]) -> str:
     """Join names for an error message, each in back-ticks."""
     return ", ".join(f"`{name}`" for name in names)
@@ -132,4 +141,4 @@ def _scalar(expected: object, value: object, where: str) -> object:
 
 
 def _found(value: object) -> str:
-    return f"{value!r:.80} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.records import RecordError, check_fields, from_json, quoted, to_json
+from engine.records import RecordError, check_fields, from_json, quoted, shown, to_json
 
 Geometry = Literal["crop", "squash", "letterbox", "stretch"]
 Align = Literal["corners", "centers"]
@@ -89,13 +89,13 @@ class Spec:
 def named_spec(name: str) -> Spec:
     """Give the named spec; raises `ValueError` with the choices when there is none."""
     if name not in SPECS:
-        raise ValueError(f"`spec` must be one of {quoted(SPECS)}, found {name!r}")
+        raise ValueError(f"`spec` must be one of {quoted(SPECS)}, found {shown(name)}")
     return SPECS[name]
 
 
 def _require(holds: bool, field: str, value: object, allowed: str) -> None:
     if not holds:
-        raise RecordError(f"`{field}` must be {allowed}, found {value!r}")
+        raise RecordError(f"`{field}` must be {allowed}, found {shown(value)}")
 
 
 DEFAULT = Spec()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF, FileInfo, Manifest, ManifestError
+from engine.records import shown
 from engine.signatures import signature_faults
 from runtime.errors import BundleError
 from runtime.graph_files import MOST_BYTES, GraphFileError, faults_of, read_graph
@@ -38,7 +39,7 @@ def bundle_name(backbone: str, tag: str, precision: str) -> str:
 def find_bundle(model: str | os.PathLike[str] | None, home: Path | None = None) -> Path:
     """Find a bundle by folder or by name, first among the built ones, then among those shipped with the package."""
     if model is not None and not isinstance(model, str | os.PathLike):
-        raise BundleError(f"`model` must be a bundle's name or folder, found {model!r:.80} ({type(model).__name__})")
+        raise BundleError(f"`model` must be a bundle's name or folder, found {shown(model)} ({type(model).__name__})")
     asked = DEFAULT_MODEL if model is None else str(os.fspath(model))
     if not asked.strip():
         raise BundleError("`model` is empty; give a bundle's name or folder, or leave it out for the shipped model")
@@ -108,9 +109,9 @@ def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None =
     """
     data = read_manifest_bytes(folder)
     manifest, digest = parse_manifest(data, folder), hashlib.sha256(data).hexdigest()
-    if sha256 is not None and digest != sha256.lower():
+    if sha256 is not None and (not isinstance(sha256, str) or digest != sha256.lower()):
         raise BundleError(
-            f"bundle `{folder}` has the hash {digest}, but {sha256} was asked for; `python -m runtime doctor` shows it"
+            f"bundle `{folder}` has the hash {digest}, but {shown(sha256)} was asked for; `python -m runtime doctor` shows it"
         )
     for fault in signature_faults(manifest):
         raise BundleError(f"bundle `{folder}` contradicts itself: {fault}; {repair(manifest, folder)}")

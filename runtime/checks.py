@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from engine.frame import Frame
 from engine.manifest import Manifest
+from engine.records import shown
 from engine.spec import SPECS, Spec
 from runtime.bundles import Bundle
 from runtime.errors import ArgumentError, BundleError, PictureError, SceneError
@@ -52,12 +53,26 @@ def refuse_one_picture(pictures: object) -> None:
         )
 
 
+def check_called(**functions: object) -> None:
+    """Refuse what cannot be called where a function is to be called later, in the middle of the work."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise ArgumentError(f"`{name}` must be a function, found {shown(function)} ({type(function).__name__})")
+
+
+def check_backend(backend: object) -> None:
+    """Refuse what opens no graphs where a backend is given."""
+    lacking = [name for name in ("open", "device", "precisions", "detail") if not hasattr(backend, name)]
+    if lacking:
+        raise ArgumentError(f"`backend` must be an open backend, found {shown(backend)}, which has no {', '.join(lacking)}")
+
+
 def as_spec(spec: str | Spec) -> Spec:
     """A spec by name or by value."""
     if isinstance(spec, Spec):
         return spec
     if not isinstance(spec, str) or spec not in SPECS:
-        raise ArgumentError(f"`spec` must be one of {', '.join(SPECS)}, or a Spec; found {spec!r:.80}")
+        raise ArgumentError(f"`spec` must be one of {', '.join(SPECS)}, or a Spec; found {shown(spec)}")
     return SPECS[spec]
 
 

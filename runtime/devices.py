@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.manifest import Manifest
+from engine.records import shown
 from runtime.backends.onnx_cpu import OnnxCpuBackend
 from runtime.backends.onnx_cuda import OnnxCudaBackend, read_options
 from runtime.backends.openvino_cpu import OpenVinoBackend
@@ -86,7 +87,7 @@ def open_backend(device: str, threads: int | None = None, options: Mapping[str, 
 def parse(device: str) -> tuple[str, int]:
     """A device's name, and which card of its kind."""
     if not isinstance(device, str):
-        raise DeviceError(f"`device` must be one of {', '.join(DEVICES)}, found {device!r:.80} ({type(device).__name__})")
+        raise DeviceError(f"`device` must be one of {', '.join(DEVICES)}, found {shown(device)} ({type(device).__name__})")
     name, colon, number = device.partition(":")
     if name in DEVICES and not colon:
         return name, 0
@@ -143,7 +144,7 @@ def count_threads(threads: int | None) -> int:
         return default_threads()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise DeviceError(
-            f"`threads` must be a whole number from 1 to {MOST_THREADS}, got {threads!r:.80}; leave it out to use "
+            f"`threads` must be a whole number from 1 to {MOST_THREADS}, got {shown(threads)}; leave it out to use "
             f"{default_threads()}"
         )
     return threads

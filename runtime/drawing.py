@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.records import shown
 from runtime.drawing_shapes import INK, PAPER, Colour, Plane, Rect, measure, pill, ring, shorten, write
-from runtime.errors import PictureError
+from runtime.errors import ArgumentError, PictureError
 from runtime.files import write_atomically
 from runtime.pictures import Pixels, read_picture
 
@@ -43,6 +45,8 @@ def draw(picture: Pixels, found: Localization | Sequence[Localization], *, heat:
     pixels = read_picture(picture)
     answers = list(found) if isinstance(found, Sequence) else [found]
     for answer in answers:
+        if not hasattr(answer, "frame"):
+            raise ArgumentError(f"`found` must be what `locate` gave, found {shown(answer)} ({type(answer).__name__})")
         if answer.frame.picture_hw != pixels.shape[:2]:
             (height, width), searched = pixels.shape[:2], answer.frame.picture_hw
             raise PictureError(
@@ -56,13 +60,15 @@ def draw(picture: Pixels, found: Localization | Sequence[Localization], *, heat:
 
 def write_picture(path: str | Path, pixels: Pixels) -> Path:
     """Write (H, W, 3) u8 as PNG, JPEG or WebP, as the path's ending says; returns the path."""
+    if not isinstance(path, str | os.PathLike):
+        raise PictureError(f"`path` must name a file, found {shown(path)} ({type(path).__name__})")
     target = Path(path)
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
         raise PictureError(f"`path` {str(path)!r} ends in none of {', '.join(FORMATS)}: give it one of them")
     try:
         write_atomically(target, lambda file: Image.fromarray(pixels).save(file, kind, quality=92))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL or half a character in the name
         raise PictureError(f"`path` {str(path)!r} cannot be written ({error}): check the folder") from error
     return target
 

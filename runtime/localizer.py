@@ -13,7 +13,7 @@ from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, open_bundle
-from runtime.checks import as_spec, check_masks, fitting_scene, refuse_one_picture
+from runtime.checks import as_spec, check_backend, check_called, check_masks, fitting_scene, refuse_one_picture
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
 from runtime.errors import BundleError
@@ -70,6 +70,7 @@ class Localizer:
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:
+            check_backend(backend)
             self.backend, self.chosen = backend, "given"
             self.precision = choose_precision(precision, self.manifest.precision, backend)
         check_masks(self.bundle, self.spec)
@@ -145,11 +146,13 @@ class Localizer:
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""
         self.check_image_half()
+        check_called(progress=progress)
         return next(self.encoder.encode([read_picture(picture)], progress, expected=1))
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
         scene = fitting_scene(scene, self.manifest, self.fingerprint, self.spec)
+        check_called(progress=progress)
         self.check_image_half()
         return self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
 
@@ -164,6 +167,7 @@ class Localizer:
 
         With `fast` this takes further passes; see `refine` for keeping what they tell.
         """
+        check_called(progress=progress)
         found = self.answer(
             fitting_scene(scene, self.manifest, self.fingerprint, self.spec), as_queries(query, self.templates), progress
         )
@@ -190,6 +194,7 @@ class Localizer:
         """
         self.check_image_half()
         refuse_one_picture(pictures)
+        check_called(progress=progress, on_skip=on_skip)
         expected = len(pictures) if isinstance(pictures, Sized) else 0
         current: Picture = ""
 

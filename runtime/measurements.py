@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.manifest import Manifest, fingerprint
-from engine.records import RecordError, from_json, to_json
+from engine.records import RecordError, from_json, shown, to_json
 from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
 from runtime.files import write_atomically
@@ -116,7 +116,7 @@ def load(path: Path) -> Measurements:
     data = json.loads(path.read_text(encoding="utf-8"))
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA:
-        raise RecordError(f"schema {found}, this version reads {SCHEMA}")
+        raise RecordError(f"schema {shown(found)}, this version reads {SCHEMA}")
     return from_json(Measurements, data, "measurements")
 
 

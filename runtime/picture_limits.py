@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass, field
 
+from engine.records import shown
 from runtime.errors import PictureError
 
 MAX_PIXELS = 200_000_000
@@ -18,8 +19,8 @@ def max_pixels() -> int:
     if not text:
         return MAX_PIXELS
     if not (text.isdecimal() and text.isascii() and len(text) <= 18) or int(text) < 1:
-        shown = text if len(text) <= 40 else f"{text[:40]}..."
-        raise PictureError(f"`{MAX_PIXELS_VARIABLE}` is {shown!r}; a whole number of pixels is needed: correct or unset it")
+        begins = text if len(text) <= 40 else f"{text[:40]}..."
+        raise PictureError(f"`{MAX_PIXELS_VARIABLE}` is {begins!r}; a whole number of pixels is needed: correct or unset it")
     return int(text)
 
 
@@ -40,10 +41,10 @@ class PictureLimits:
         for name in ("pixels", "side", "scans"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PictureError(f"`{name}` of the picture limits is {value!r}; a whole number of at least 1 is needed")
+                raise PictureError(f"`{name}` of the picture limits is {shown(value)}; a whole number of at least 1 is needed")
         seconds = self.seconds
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e6):
-            raise PictureError(f"`seconds` of the picture limits is {seconds!r}; a number above 0, or None, is needed")
+            raise PictureError(f"`seconds` of the picture limits is {shown(seconds)}; a number above 0, or None, is needed")
 
 
 def check_size(size: tuple[int, int], name: str, limits: PictureLimits, weight: float = 1.0) -> None:

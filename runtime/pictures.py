@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.records import shown
 from runtime.errors import PictureError
 from runtime.picture_arrays import from_array
 from runtime.picture_formats import FORMATS, ORIENTATION_TAG, open_picture, orientation_of
@@ -45,6 +46,8 @@ def read_picture(source: Picture, limits: PictureLimits | None = None, *, bgr: b
     of colours. Raises ``PictureError`` for anything else, and for what would cost more than `limits`.
     """
     limits = PictureLimits() if limits is None else limits
+    if not isinstance(limits, PictureLimits):
+        raise PictureError(f"`limits` must be PictureLimits, found {shown(limits)} ({type(limits).__name__})")
     if isinstance(source, np.ndarray):
         return from_array(source, bgr)
     if bgr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.records import shown
 from engine.spec import Spec
 from runtime.backends.session import Backend
 from runtime.errors import DeviceError
@@ -14,7 +15,7 @@ def check_built(asked: str | None, built: str) -> None:
     """Refuse a precision that a bundle, built in another one, can run in on no device."""
     known = (*PRECISIONS, *BAKED)
     if asked is not None and not isinstance(asked, str):
-        raise DeviceError(f"`precision` must be one of {', '.join(known)}, found {asked!r:.80} ({type(asked).__name__})")
+        raise DeviceError(f"`precision` must be one of {', '.join(known)}, found {shown(asked)} ({type(asked).__name__})")
     if asked is None or asked == built or (asked in PRECISIONS and built == "fp32"):
         return
     if asked not in known:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from engine.manifest import Manifest
+from engine.records import shown
 from runtime.errors import BundleError, PresetError
 
 Preset = Literal["exact", "fast", "instant"]
@@ -45,7 +46,7 @@ EXACT = PassPlan()
 def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refine: int | None) -> PassPlan:
     """Settle the numbers that were left open; raises PresetError for a combination that means nothing."""
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise PresetError(f"preset `{preset!s:.80}` is unknown; choose from {', '.join(PRESETS)}")
+        raise PresetError(f"preset {shown(preset)} is unknown; choose from {', '.join(PRESETS)}")
     if preset != "fast" and (passes is not None or refine is not None):
         raise PresetError(
             f'`passes` and `refine` belong to `preset="fast"`, not to `{preset}`; leave them out, or ask for `fast`'
@@ -68,7 +69,7 @@ def whole(name: str, value: int | str, least: int) -> int:
     """Check a count."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
         also = ' or "auto"' if name == "passes" else ""
-        raise PresetError(f"`{name}` must be a whole number from {least} to {MOST}{also}, got {value!r:.80}")
+        raise PresetError(f"`{name}` must be a whole number from {least} to {MOST}{also}, got {shown(value)}")
     return value
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.records import shown
 from runtime.errors import QueryError
 
 PLACEHOLDER = "{}"
 PLAIN = (PLACEHOLDER,)
+LONGEST_PROMPT, MOST_PROMPTS = 10_000, 10_000  # characters, and sentences of one query; models read some 77 tokens
 
 
 @dataclass(frozen=True, init=False)
@@ -23,12 +25,25 @@ class Query:
         object.__setattr__(self, "words", listed("words", words))
         object.__setattr__(self, "templates", listed("templates", templates))
         if not self.words or any(not isinstance(word, str) or not word.strip() for word in self.words):
-            raise QueryError(f"the query {self.words!r} is empty; give the words to look for, such as `a red bus`")
+            raise QueryError(f"the query {shown(self.words, 200)} is empty; give the words to look for, such as `a red bus`")
         for template in self.templates:
             if not isinstance(template, str) or PLACEHOLDER not in template:
-                raise QueryError(f"template {template!r} has no `{PLACEHOLDER}`, the place where the words go")
+                raise QueryError(f"template {shown(template, 200)} has no `{PLACEHOLDER}`, the place where the words go")
         if not self.templates:
-            raise QueryError(f"the query {self.words!r} has no template; `{PLACEHOLDER}` alone takes the words as they are")
+            raise QueryError(
+                f"the query {shown(self.words, 200)} has no template; `{PLACEHOLDER}` alone takes the words as they are"
+            )
+        self.check_length()
+
+    def check_length(self) -> None:
+        """Refuse what no model could read, and what would take all memory to find that out."""
+        longest, count = max(map(len, self.words)), len(self.words) * len(self.templates)
+        length = max(len(template) + template.count(PLACEHOLDER) * longest for template in self.templates)
+        if length > LONGEST_PROMPT or count > MOST_PROMPTS:
+            raise QueryError(
+                f"the query {shown(self.words[0])} makes {count} sentences of up to {length} characters; give at most "
+                f"{MOST_PROMPTS} of {LONGEST_PROMPT}"
+            )
 
     @property
     def label(self) -> str:
@@ -44,9 +59,12 @@ def listed(name: str, texts: object) -> tuple[str, ...]:
     """One text or several, as a tuple."""
     if isinstance(texts, str):
         return (texts,)
-    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
-        raise QueryError(f"`{name}` of a query must be a text or several, found {texts!r:.80} ({type(texts).__name__})")
-    return tuple(texts)
+    try:
+        if not isinstance(texts, bytes) and isinstance(texts, Iterable):
+            return tuple(texts)
+    except TypeError:  # an array without axes says that it can be gone through
+        pass
+    raise QueryError(f"`{name}` of a query must be a text or several, found {shown(texts)} ({type(texts).__name__})")
 
 
 Asked = str | Query
@@ -69,7 +87,8 @@ def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:
 
 def as_queries(asked: Asked | Several, templates: tuple[str, ...]) -> list[Query]:
     """Take one query or several; no query at all is an error."""
-    several = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, (str, bytes)) else [asked]
+    one = isinstance(asked, (str, bytes, Query)) or not isinstance(asked, Iterable)
+    several = [asked] if one else listed("words", asked)
     if not several:
         raise QueryError("no query was given; give at least one text to look for")
     return [as_query(one, templates) for one in several]

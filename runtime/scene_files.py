@@ -16,7 +16,7 @@ from PIL import Image
 
 from engine.frame import Frame
 from engine.masks import live_maps
-from engine.records import from_json
+from engine.records import from_json, shown
 from engine.spec import Base
 from runtime.errors import PictureError, SceneError
 from runtime.files import write_atomically
@@ -55,6 +55,7 @@ class About:
 
 def write_scene(scene: Scene, path: str | os.PathLike[str], *, picture: bool) -> Path:
     """Write a scene and give its path; whatever hinders that is a SceneError, and leaves what was there."""
+    refuse_other_than_path(path)
     try:
         target = Path(path)
         if not target.parent.is_dir():
@@ -77,6 +78,7 @@ def write_scene(scene: Scene, path: str | os.PathLike[str], *, picture: bool) ->
 
 def read_scene(path: str | os.PathLike[str]) -> Scene:
     """Read a scene; raises SceneError for whatever is no scene, and makes no more room than the file itself takes."""
+    refuse_other_than_path(path)
     try:
         # Not to wait for the other end of a pipe.
         with open(os.fspath(path), "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as file:
@@ -92,6 +94,12 @@ def read_scene(path: str | os.PathLike[str]) -> Scene:
     except Exception as error:  # a stranger's bytes may raise anything, and all of it means the same
         found_fault = str(error)[:500] or type(error).__name__
         raise SceneError(f"`{path}` is not a saved scene, or is damaged ({found_fault}); encode the picture again") from error
+
+
+def refuse_other_than_path(path: object) -> None:
+    """Refuse what cannot be a file's name: a whole number would be taken for a file that is open already."""
+    if not isinstance(path, str | os.PathLike):
+        raise SceneError(f"`path` of a scene must name a file, found {shown(path)} ({type(path).__name__})")
 
 
 class NewerError(ValueError):
@@ -144,7 +152,7 @@ def _about(file: IO[bytes], stored: StoredArray) -> About:
     for name in ("precision", "backbone", "fingerprint"):
         word = getattr(about, name)
         if not 0 < len(word) <= LONGEST_WORD or not word.isprintable():
-            raise DamagedError(f"its `{name}` is {word!r:.60}")
+            raise DamagedError(f"its `{name}` is {shown(word, 60)}")
     return about
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from engine.manifest import TEXT_GRAPHS
+from engine.records import shown
 from runtime.backends.session import Session
 from runtime.bundles import Bundle
 from runtime.errors import BundleError, QueryError
@@ -23,7 +24,8 @@ from runtime.query import PLACEHOLDER, Query
 
 Vectors = NDArray[np.float32]
 
-CACHED_PROMPTS = 8192
+CACHED_PROMPTS, LONGEST_CACHED = 8192, 1000  # how many, and of how many characters
+PROMPTS_AT_ONCE = 64  # what does not fit a model is tokenized all the same, and takes room until it is let go
 
 
 class QueryWarning(UserWarning):
@@ -81,14 +83,14 @@ class TextEncoder:
                 return Query(("a thing",), tuple(name)).templates
             except TypeError:
                 raise QueryError(
-                    f"`templates` must be a name, a sentence with `{PLACEHOLDER}`, or several; found {name!r:.80}"
+                    f"`templates` must be a name, a sentence with `{PLACEHOLDER}`, or several; found {shown(name)}"
                 ) from None
         if PLACEHOLDER in name:
             return (name,)
         if name not in self.templates:
             known = ", ".join(sorted(self.templates))
             raise QueryError(
-                f"templates `{name}` are unknown: choose from {known}, or give a sentence with `{PLACEHOLDER}` in it"
+                f"templates {shown(name)} are unknown: choose from {known}, or give a sentence with `{PLACEHOLDER}` in it"
             )
         return self.templates[name]
 
@@ -98,7 +100,7 @@ class TextEncoder:
             for word in query.words:
                 if not clean(word):
                     raise QueryError(
-                        f"the query {word!r:.80} has nothing left once it is cleaned as CLIP cleans texts; give words"
+                        f"the query {shown(word)} has nothing left once it is cleaned as CLIP cleans texts; give words"
                     )
         self.warn_of_unknown_words(queries)
         prompts = list(dict.fromkeys(prompt for query in queries for prompt in query.prompts()))
@@ -138,22 +140,25 @@ class TextEncoder:
             for graph, rows in assign_to_graphs(ends(tokens), self.graphs):
                 found.update(zip((missing[row] for row in rows), graph.embed(tokens[rows]), strict=True))
         with self.lock:
-            self.cache.update((prompt, found[prompt]) for prompt in missing)
+            self.cache.update((prompt, found[prompt]) for prompt in missing if len(prompt) <= LONGEST_CACHED)
             while len(self.cache) > CACHED_PROMPTS:
                 self.cache.popitem(last=False)
         return found
 
     def tokens(self, prompts: Sequence[str]) -> NDArray[np.int64]:
         """Token ids `(n, T)`; what does not fit is cut off, with a warning."""
-        encoded: list[Encoding] = self.tokenizer.encode_batch([clean(prompt) for prompt in prompts])
-        for prompt, encoding in zip(prompts, encoded, strict=True):
-            if encoding.overflowing:
+        rows: list[list[int]] = []
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            part = prompts[start : start + PROMPTS_AT_ONCE]
+            encoded: list[Encoding] = self.tokenizer.encode_batch([clean(prompt) for prompt in part])
+            rows += (encoding.ids for encoding in encoded)
+            for prompt in (prompt for prompt, encoding in zip(part, encoded, strict=True) if encoding.overflowing):
                 warnings.warn(
                     f"`{prompt[:60]}...` is longer than the {self.context} tokens that the model reads; the rest is ignored",
                     QueryWarning,
                     stacklevel=2,
                 )
-        return np.array([encoding.ids for encoding in encoded], dtype=np.int64)
+        return np.array(rows, dtype=np.int64)
 
 
 def ends(tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import importlib.metadata
 from pathlib import Path
 from types import ModuleType
 
-from runtime.backends.session import Arrays, HostSession, Outputs
+from runtime.backends.session import Arrays, HostSession, Outputs, failed_run
 from runtime.errors import BundleError, DeviceError
 
 PROVIDER = "CPUExecutionProvider"
@@ -19,23 +19,28 @@ class OnnxSession(HostSession):
     """One ONNX graph in ONNX Runtime."""
 
     def __init__(self, ort: ModuleType, graph: Path, threads: int) -> None:
+        self.library, self.graph = f"ONNX Runtime {ort.__version__}", graph
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; they must not be printed as well
         # Several graphs share the cores: workers that spin after one graph would steal time from the next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self.session = ort.InferenceSession(str(graph), options, providers=[PROVIDER])
+            self.session = ort.InferenceSession(str(graph), options, providers=[PROVIDER], enable_fallback=0)
         except Exception as error:  # the pybind exceptions derive from Exception only
-            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load `{graph}`: {error}") from error
+            raise BundleError(f"{self.library} cannot load `{graph}`: {error}") from error
         if self.session.get_providers() != [PROVIDER]:
             raise DeviceError(f"asked for `cpu`, but ONNX Runtime chose {self.session.get_providers()}")
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def run(self, inputs: Arrays) -> Outputs:
         """Run the graph once."""
-        return dict(zip(self.outputs, self.session.run(self.outputs, dict(inputs)), strict=True))
+        try:
+            found = self.session.run(self.outputs, dict(inputs))
+        except Exception as error:  # of any kind: what a graph says may be impossible for these very numbers
+            raise failed_run(self.library, self.graph, error) from error
+        return dict(zip(self.outputs, found, strict=True))
 
 
 class OnnxCpuBackend:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.session import Arrays, HostSession, Outputs
+from runtime.backends.session import Arrays, HostSession, Outputs, failed_run
 from runtime.bundles import bundle_home
 from runtime.errors import BundleError, DeviceError
 
@@ -29,8 +29,8 @@ Request = Callable[[dict[str, NDArray[Any]]], Outputs]
 class OpenVinoSession(HostSession):
     """One graph in OpenVINO. Threads that come at once get a request each; finished ones are used again."""
 
-    def __init__(self, make: Callable[[], Request]) -> None:
-        self.make = make
+    def __init__(self, graph: Path, make: Callable[[], Request]) -> None:
+        self.graph, self.make = graph, make
         self.idle: list[Request] = [make()]
         self.lock = threading.Lock()
 
@@ -40,7 +40,11 @@ class OpenVinoSession(HostSession):
             request = self.idle.pop() if self.idle else None
         request = request or self.make()
         # OpenVINO only shares memory that is in one piece and may be written to (it does not write).
-        outputs = request({name: np.require(value, requirements=("C", "W")) for name, value in inputs.items()})
+        shared = {name: np.require(value, requirements=("C", "W")) for name, value in inputs.items()}
+        try:
+            outputs = request(shared)
+        except RuntimeError as error:  # the request is not used again
+            raise failed_run("OpenVINO", self.graph, error) from error
         with self.lock:
             self.idle.append(request)
         return outputs
@@ -81,7 +85,7 @@ class OpenVinoBackend:
             raise
         except RuntimeError as error:
             raise BundleError(f"{self.detail.partition(',')[0]} cannot load `{graph}`: {error}") from error
-        return OpenVinoSession(lambda: request(compiled))
+        return OpenVinoSession(graph, lambda: request(compiled))
 
     def split(self, model: Any) -> list[Any]:  # noqa: ANN401 - OpenVINO's classes are only there when it is
         """Cut a graph before its first convolution: pixels, masks and their min-max stay float32 whatever comes after."""

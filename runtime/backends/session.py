@@ -11,6 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.errors import BundleError, DeviceMemoryError, VlscoreError
+
+SHORT_OF_MEMORY = ("failed to allocate", "bad allocation", "bad_alloc", "not enough memory")
+LONGEST = 600  # characters of a library's own message
 Arrays = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[np.float32]]
 Pending = Callable[[], Outputs]
@@ -107,3 +111,11 @@ class LazySession:
                 self.check_unchanged()  # it may have been replaced while it was read
                 self.opened = opened
             return self.opened
+
+
+def failed_run(library: str, graph: Path, error: Exception) -> VlscoreError:
+    """Our error for a library that gave up in the middle of a run: it found no memory, or cannot compute what a graph says."""
+    cause = " ".join(str(error).split())[:LONGEST]
+    if any(words in cause.lower() for words in SHORT_OF_MEMORY):
+        return DeviceMemoryError(f"{library} finds too little free memory to run `{graph}` ({cause}); close other programs")
+    return BundleError(f"{library} cannot run `{graph}`: {cause}; build the bundle again")

@@ -527,4 +527,4 @@ def test_a_real_model_answers_and_its_scenes_answer_the_same(folder: Path, tiny_
 def test_a_real_model_refuses_what_it_cannot_do(folder: Path, tiny_bundle: Path) -> None:
     result = run(str(folder / "a.png"), "cat", "--model", str(tiny_bundle), "--templates", "nonsense")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: templates `nonsense` are unknown")
+    assert result.stderr.startswith("error: templates 'nonsense' are unknown")

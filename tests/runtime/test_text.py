@@ -257,7 +257,7 @@ def test_named_templates(tiny_localizer: Localizer) -> None:
     assert named("imagenet") == tuple(open_clip_templates())
     assert named("my {} here") == ("my {} here",)
     assert named(["a {}", "b {}"]) == ("a {}", "b {}")
-    with pytest.raises(QueryError, match=r"templates `papr` are unknown: choose from imagenet, paper, plain"):
+    with pytest.raises(QueryError, match=r"templates 'papr' are unknown: choose from imagenet, paper, plain"):
         named("papr")
 
 

@@ -8,7 +8,7 @@ import sys
 
 from tests.torture.harness import kept, torture
 
-SUBJECTS = ("pictures", "scenes")
+SUBJECTS = ("pictures", "scenes", "bundles", "words", "arguments", "commands")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 NUMBERS = (
     0,
@@ -31,6 +32,7 @@ NUMBERS = (
     2**31,
     2**32 - 1,
 )
+FLOATS = (0.0, 1.0, -1.0, 1e38, -1e38, float("nan"), float("inf"), 1e-45, 1e6, 65504.0)
 
 
 def damaged(rng: random.Random, data: bytes, front: int = 400) -> bytes:
@@ -56,6 +58,36 @@ def damaged(rng: random.Random, data: bytes, front: int = 400) -> bytes:
         elif rng.random() < 0.3:
             del changed[at:]
     return bytes(changed)
+
+
+def value(rng: random.Random, depth: int) -> Any:
+    """Something that JSON can say."""
+    simple = (None, True, "", "fast", "mean", "x" * 300, 10**30, -1, 0.5, *FLOATS, *NUMBERS)
+    if depth and rng.random() < 0.3:
+        return [value(rng, depth - 1) for _ in range(rng.choice((0, 1, 2, 2, 9)))]
+    return rng.choice(simple)
+
+
+def altered(rng: random.Random, content: Any) -> None:
+    """Change, take out, add or exchange something, anywhere in what JSON said."""
+    place = content
+    while isinstance(place, dict | list) and place:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = rng.choice(keys)
+        if isinstance(place[key], dict | list) and place[key] and rng.random() < 0.8:
+            place = place[key]
+            continue
+        kind = rng.randrange(6)
+        if kind == 0:
+            del place[key]
+        elif kind == 1 and isinstance(place, dict):
+            place[rng.choice(("other", "", "../x", "\0"))] = place[key]
+        elif kind == 2:
+            other = rng.choice(keys)
+            place[key], place[other] = place[other], place[key]
+        else:
+            place[key] = value(rng, 3)
+        return
 
 
 def rearranged(rng: random.Random, pieces: list[bytes]) -> list[bytes]:

@@ -19,10 +19,9 @@ from engine.saliency import normalise
 from runtime import Scene, SceneError
 from tests.runtime.samples import encoded, noise
 from tests.runtime.test_scene_files import made, npy
-from tests.torture.mutation import NUMBERS, damaged
+from tests.torture.mutation import FLOATS, damaged, value
 
 REFUSALS = (SceneError,)
-FLOATS = (0.0, 1.0, -1.0, 1e38, -1e38, float("nan"), float("inf"), 1e-45, 1e6, 65504.0)
 FOLDER = tempfile.TemporaryDirectory()
 
 
@@ -82,14 +81,6 @@ def told(rng: random.Random, content: bytes) -> Any:
     place = about["frame"] if rng.random() < 0.4 else about
     place[rng.choice([*place, "other"])] = value(rng, 3)
     return about
-
-
-def value(rng: random.Random, depth: int) -> Any:
-    """Something that JSON can say."""
-    simple = (None, True, "", "fast", "mean", "x" * 300, 10**30, -1, 0.5, *FLOATS, *NUMBERS)
-    if depth and rng.random() < 0.3:
-        return [value(rng, depth - 1) for _ in range(rng.choice((0, 1, 2, 2, 9)))]
-    return rng.choice(simple)
 
 
 def array(rng: random.Random, content: bytes) -> bytes:
