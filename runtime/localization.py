@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,15 @@ from runtime.errors import PictureError
 from runtime.pictures import Pixels
 
 
-@dataclass(frozen=True, eq=False)
+class Box(NamedTuple):
+    """One box of an answer: whose it is, its score, and its edges in the original picture's pixels."""
+
+    label: str
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Localization:
     """Where a picture shows what a query names; nothing found is an empty answer with ``present=False``.
 
@@ -48,6 +56,17 @@ class Localization:
     def __len__(self) -> int:
         """The number of boxes."""
         return len(self.xyxy)
+
+    def __iter__(self) -> Iterator[Box]:
+        """The boxes, best first."""
+        for edges, score in zip(self.xyxy.tolist(), self.scores.tolist(), strict=True):
+            yield Box(self.query, score, tuple(edges))
+
+    def __repr__(self) -> str:
+        """What was found, in a line."""
+        best = f", best {self.scores[0]:.2f} at {tuple(round(edge) for edge in self.xyxy[0].tolist())}" if len(self) else ""
+        boxes = "1 box" if len(self) == 1 else f"{len(self)} boxes"
+        return f"Localization({self.query!r}: {'present' if self.present else 'not present'}, {boxes}{best}; {self.preset})"
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
