@@ -90,5 +90,8 @@ def units(vectors: Vectors, what: str) -> Vectors:
     """Refuse embeddings that are not finite or not of unit length."""
     lengths = np.linalg.norm(vectors, axis=-1)
     if not np.isfinite(vectors).all() or np.abs(lengths - 1).max() > LENGTH_ERROR:
-        raise WeightsError(f"with these weights the embeddings of {what} are no unit vectors: the file is damaged")
+        raise WeightsError(
+            f"with these weights the embeddings of {what} are no unit vectors: the file is damaged, or its numbers are too large "
+            "for the precision asked for"
+        )
     return vectors
