@@ -8,7 +8,7 @@ import sys
 
 from tests.torture.harness import kept, torture
 
-SUBJECTS = ("pictures", "scenes", "bundles", "words", "arguments", "commands")
+SUBJECTS = ("pictures", "scenes", "bundles", "words", "arguments", "commands", "chaos")
 
 
 def main(arguments: list[str] | None = None) -> int:

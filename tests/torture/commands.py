@@ -31,7 +31,24 @@ REFUSALS = ()
 CODES = (0, 1, 2, 3, 130)
 FOLDER = tempfile.TemporaryDirectory()
 WORK, HOME = Path(FOLDER.name, "work"), Path(FOLDER.name, "home")  # where a command runs, and the user's own folder
-WORDS = ("a cat", "dog", "", " ", "é日本", "\udc80", "\x1b[31m", "a" * 300, "*.none", "a [b]", "{}", "-", "--", "-q", "x.jpg", "[bold]")
+WORDS = (
+    "a cat",
+    "dog",
+    "",
+    " ",
+    "é日本",
+    "\udc80",
+    "\x1b[31m",
+    "a" * 300,
+    "*.none",
+    "a [b]",
+    "{}",
+    "-",
+    "--",
+    "-q",
+    "x.jpg",
+    "[bold]",
+)
 QUICK = (["--preset", "instant"], ["--preset", "instant"], ["--preset", "fast", "--passes", "2", "--refine", "0"])
 
 
@@ -79,16 +96,46 @@ def lay_out(rng: random.Random) -> None:
 
 def locate(rng: random.Random) -> list[str]:
     """Some pictures, some words, some options."""
-    files = ("a.png", "b.jpg", "c.scene.npz", "folder", "empty", "none.png", "*.png", "**/*", "link.png", "loop", "pipe.png", "~", ".", "[a].png")
-    names = [rng.choice(files) for _ in range(rng.choice((0, 1, 1, 2, 3)))]
-    words = [rng.choice(WORDS) for _ in range(rng.choice((0, 1, 1, 2)))]
+    files = (
+        "a.png",
+        "b.jpg",
+        "c.scene.npz",
+        "folder",
+        "empty",
+        "none.png",
+        "*.png",
+        "**/*",
+        "link.png",
+        "loop",
+        "pipe.png",
+        "~",
+        ".",
+        "[a].png",
+    )
+    names = [rng.choice(files) for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 3)))]
+    words = [rng.choice(WORDS) for _ in range(rng.choice((0, 1, 1, 1, 1, 2)))]
     options = [part for _ in range(rng.choice((0, 1, 1, 2, 4))) for part in option(rng)]
     return ["locate", *shuffled(rng, [names + words, options, rng.choice(QUICK)])]
 
 
 def option(rng: random.Random) -> list[str]:
     """One option of `locate`, its value good or odd."""
-    targets = ("out.png", "out", "new/deep/out.jpg", "a.png", "folder", "", " ", "-", "loop", "empty/x", "n" * 300, "\udc80.png", "answers.json", "x.gif")
+    targets = (
+        "out.png",
+        "out",
+        "new/deep/out.jpg",
+        "a.png",
+        "folder",
+        "",
+        " ",
+        "-",
+        "loop",
+        "empty/x",
+        "n" * 300,
+        "\udc80.png",
+        "answers.json",
+        "x.gif",
+    )
     choices: dict[str, tuple[str, ...]] = {
         "--out": targets,
         "--json": (*targets, "answers.json", "answers.json"),
@@ -111,7 +158,9 @@ def option(rng: random.Random) -> list[str]:
 
 def number(rng: random.Random) -> str:
     """A number, or what may be taken for one."""
-    return rng.choice(("1", "2", "auto", "0.5", "1e-45", "9" * 5_000, "٣", "1_0", " 1", "0x10", "", *map(str, (*FLOATS, *NUMBERS))))
+    return rng.choice(
+        ("1", "2", "auto", "0.5", "1e-45", "9" * 5_000, "٣", "1_0", " 1", "0x10", "", *map(str, (*FLOATS, *NUMBERS)))
+    )
 
 
 def doctor(rng: random.Random) -> list[str]:
@@ -127,7 +176,9 @@ def tune(rng: random.Random) -> list[str]:
 
 def anything(rng: random.Random) -> list[str]:
     """Words that need not even be a command."""
-    return [rng.choice((*WORDS, "locate", "doctor", "tune", "--help", "--version", "a.png")) for _ in range(rng.choice((0, 1, 2, 5)))]
+    return [
+        rng.choice((*WORDS, "locate", "doctor", "tune", "--help", "--version", "a.png")) for _ in range(rng.choice((0, 1, 2, 5)))
+    ]
 
 
 def shuffled(rng: random.Random, parts: list[list[str]]) -> list[str]:
@@ -152,7 +203,9 @@ def run(arguments: list[str]) -> tuple[Any, str]:
 def at_home() -> Iterator[None]:
     """In the working folder, with a user's folder, a cache and a place for temporary files of its own."""
     before = dict(os.environ)
-    os.environ.update(HOME=str(HOME), VLSCORE_HOME=str(HOME / "bundles"), VLSCORE_THREADS="1", COLUMNS="100", XDG_CACHE_HOME=str(HOME))
+    os.environ.update(
+        HOME=str(HOME), VLSCORE_HOME=str(HOME / "bundles"), VLSCORE_THREADS="1", COLUMNS="100", XDG_CACHE_HOME=str(HOME)
+    )
     os.chdir(WORK)
     try:
         yield

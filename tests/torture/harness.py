@@ -2,7 +2,8 @@
 
 A subject is a module with `case(rng)`, which makes a case from a `random.Random` and gives what it does as a function. That
 function returns, or raises one of the subject's `REFUSALS`; it may not print, warn, take long, take much memory or end the
-process. A case is known by its number, so that a find is kept as one line of `finds.txt`: subject and number.
+process. A subject whose cases are long or large has a `LATE` or `MOST_BYTES` of its own. A case is known by its number, so that
+a find is kept as one line of `finds.txt`: subject and number.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Victim:
 
     def __init__(self, subject: str) -> None:
         self.subject, self.process = subject, None
+        self.late = getattr(importlib.import_module(f"tests.torture.{subject}"), "LATE", LATE)
 
     def __enter__(self) -> Victim:
         return self
@@ -70,9 +72,9 @@ class Victim:
         if self.process is None:
             self.begin()
         self.process.stdin.write(b"%d\n" % number)
-        if not select.select([self.process.stdout], [], [], LATE)[0]:
+        if not select.select([self.process.stdout], [], [], self.late)[0]:
             self.end()
-            return f"takes more than {LATE:g} s"
+            return f"takes more than {self.late:g} s"
         answer = self.process.stdout.readline()
         if answer:
             return answer.decode().strip()
@@ -108,7 +110,7 @@ def serve(subject: str) -> None:
     module = importlib.import_module(f"tests.torture.{subject}")
     module.case(random.Random(0))  # imports and seeds are no case's doing
     with open("/proc/self/statm", "rb") as file:
-        most = int(file.read().split()[0]) * resource.getpagesize() + MOST_BYTES
+        most = int(file.read().split()[0]) * resource.getpagesize() + getattr(module, "MOST_BYTES", MOST_BYTES)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     os.write(answers, b"ready\n")
     for line in sys.stdin:

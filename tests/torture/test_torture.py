@@ -8,16 +8,31 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.torture import broken, harness
+from tests.torture import broken, chaos, harness
 from tests.torture.__main__ import SUBJECTS
 
+NEW_CASES = {"pictures": 400, "scenes": 400, "bundles": 60, "words": 60, "arguments": 150, "commands": 20}
 
-@pytest.mark.parametrize("subject", SUBJECTS)
+
+@pytest.mark.parametrize("subject", NEW_CASES)
 def test_earlier_finds_and_some_new_cases(subject: str) -> None:
-    numbers = itertools.chain(harness.kept(subject), range(400))
+    numbers = itertools.chain(harness.kept(subject), range(NEW_CASES[subject]))
     tried, finds = harness.torture(subject, numbers, 60, lambda _: None)
     assert finds == []
     assert tried > len(harness.kept(subject))
+
+
+@pytest.mark.parametrize("calamity", [calamity for calamity in chaos.OFTEN if calamity is not chaos.long_run])
+def test_each_calamity(calamity: Callable[[random.Random], chaos.Case]) -> None:
+    count = 1 if calamity in (chaos.interrupted, chaos.many_threads, chaos.short_run) else 5
+    numbers = [number for number in range(100) if random.Random(number).choice(chaos.CALAMITIES) is calamity][:count]
+    tried, finds = harness.torture("chaos", numbers, 120, lambda _: None)
+    assert finds == []
+    assert tried == count
+
+
+def test_every_subject_is_tried_here() -> None:
+    assert {*NEW_CASES, "chaos"} == {*SUBJECTS}
 
 
 @pytest.mark.parametrize(
