@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.records import shown
 from runtime.errors import QueryError
@@ -87,8 +88,8 @@ def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:
 
 def as_queries(asked: Asked | Several, templates: tuple[str, ...]) -> list[Query]:
     """Take one query or several; no query at all is an error."""
-    one = isinstance(asked, (str, bytes, Query)) or not isinstance(asked, Iterable)
-    several = [asked] if one else listed("words", asked)
+    alone = isinstance(asked, (str, bytes, Query)) or not isinstance(asked, Iterable)
+    several: Sequence[Any] = [asked] if alone else listed("words", asked)
     if not several:
         raise QueryError("no query was given; give at least one text to look for")
     return [as_query(one, templates) for one in several]

@@ -31,24 +31,8 @@ REFUSALS = ()
 CODES = (0, 1, 2, 3, 130)
 FOLDER = tempfile.TemporaryDirectory()
 WORK, HOME = Path(FOLDER.name, "work"), Path(FOLDER.name, "home")  # where a command runs, and the user's own folder
-WORDS = (
-    "a cat",
-    "dog",
-    "",
-    " ",
-    "é日本",
-    "\udc80",
-    "\x1b[31m",
-    "a" * 300,
-    "*.none",
-    "a [b]",
-    "{}",
-    "-",
-    "--",
-    "-q",
-    "x.jpg",
-    "[bold]",
-)
+PLAIN = ("a cat", "dog", "a [b]", "[bold]", "*.none", "x.jpg", "{}")
+WORDS = (*PLAIN, "", " ", "é日本", "\udc80", "\x1b[31m", "a" * 300, "-", "--", "-q")
 QUICK = (["--preset", "instant"], ["--preset", "instant"], ["--preset", "fast", "--passes", "2", "--refine", "0"])
 
 
@@ -96,22 +80,8 @@ def lay_out(rng: random.Random) -> None:
 
 def locate(rng: random.Random) -> list[str]:
     """Some pictures, some words, some options."""
-    files = (
-        "a.png",
-        "b.jpg",
-        "c.scene.npz",
-        "folder",
-        "empty",
-        "none.png",
-        "*.png",
-        "**/*",
-        "link.png",
-        "loop",
-        "pipe.png",
-        "~",
-        ".",
-        "[a].png",
-    )
+    there = ("a.png", "b.jpg", "c.scene.npz", "folder", "empty", "link.png", "loop", "pipe.png")
+    files = (*there, "none.png", "*.png", "**/*", "~", ".", "[a].png")
     names = [rng.choice(files) for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 3)))]
     words = [rng.choice(WORDS) for _ in range(rng.choice((0, 1, 1, 1, 1, 2)))]
     options = [part for _ in range(rng.choice((0, 1, 1, 2, 4))) for part in option(rng)]
@@ -120,25 +90,10 @@ def locate(rng: random.Random) -> list[str]:
 
 def option(rng: random.Random) -> list[str]:
     """One option of `locate`, its value good or odd."""
-    targets = (
-        "out.png",
-        "out",
-        "new/deep/out.jpg",
-        "a.png",
-        "folder",
-        "",
-        " ",
-        "-",
-        "loop",
-        "empty/x",
-        "n" * 300,
-        "\udc80.png",
-        "answers.json",
-        "x.gif",
-    )
+    targets = ("out.png", "out", "new/deep/out.jpg", "a.png", "folder", "", " ", "-", "loop", "empty/x", "n" * 300, "x.gif")
     choices: dict[str, tuple[str, ...]] = {
         "--out": targets,
-        "--json": (*targets, "answers.json", "answers.json"),
+        "--json": (*targets, "answers.json", "answers.json", "\udc80.png"),
         "--save-scenes": targets,
         "--model": ("demo-rn", "RN50", "none", "~nouser/x", "", ".", "folder", "loop", str(SHIPPED_MODEL), "[x]"),
         "--device": ("cpu", "auto", "cuda", "cuda:7", "x", "openvino:1"),

@@ -75,7 +75,7 @@ def thing(rng: random.Random) -> Any:
     if kind < 8:
         several = [text(rng) for _ in range(rng.choice((0, 1, 2, 3, 40)))]
         return rng.choice(
-            (several, tuple(several), iter(several), dict.fromkeys(several), set(several), (one for one in several))
+            (several, tuple(several), iter(several), dict.fromkeys(several), tuple(reversed(several)), (one for one in several))
         )
     if kind == 8:
         return [thing(rng) for _ in range(rng.choice((1, 2, 3)))]
