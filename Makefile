@@ -57,10 +57,11 @@ sbom: $(VENV)/dev.stamp  ## write out/sbom.json, a CycloneDX list of all install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom
 	$(BIN)/python -m cyclonedx_py environment $(VENV) --output-file out/sbom.json
 
-lock:  ## write .ci/requirements.txt anew: every package of CI with its hashes (Python 3.11, x86-64 Linux)
+lock:  ## write .ci/requirements.txt anew: every package of CI with its hashes (Python 3.11, x86-64 Linux; CONSTRAINTS=FILE)
 	$(PYTHON) -m venv out/lock && out/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	out/lock/bin/uv pip compile pyproject.toml --extra cpu --extra export --extra dev --python-version 3.11 \
-	    --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate --output-file .ci/requirements.txt
+	    --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate --output-file .ci/requirements.txt \
+	    $(addprefix --constraint ,$(CONSTRAINTS))
 
 bench: $(VENV)/dev.stamp  ## time each part of the way
 	$(BIN)/python -m pytest bench --benchmark-only
