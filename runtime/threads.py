@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from pathlib import Path
 
 from runtime.cgroups import cpu_quota, read_file
@@ -29,6 +30,25 @@ def default_threads(root: Path = Path("/")) -> int:
     allowed = _affinity()
     limits = (len(allowed), _physical_cores(root, allowed), cpu_quota(root))
     return max(1, min(math.ceil(limit) for limit in limits if limit is not None))
+
+
+def check_startable(count: int) -> None:
+    """Refuse threads that this process may not start: ONNX Runtime waits for ever for those that it did not get."""
+    done, started = threading.Event(), list[threading.Thread]()
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except (RuntimeError, MemoryError) as error:
+        raise DeviceError(
+            f"asked for {count} threads; found that this process may start only {len(started)} more ({error}). Ask for fewer, or "
+            "raise its limits of memory and processes"
+        ) from error
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
 
 
 def _affinity() -> frozenset[int]:

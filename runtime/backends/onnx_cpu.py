@@ -10,6 +10,7 @@ from types import ModuleType
 
 from runtime.backends.session import Arrays, HostSession, Outputs, failed_run
 from runtime.errors import BundleError, DeviceError
+from runtime.threads import check_startable
 
 PROVIDER = "CPUExecutionProvider"
 WHEELS = ("onnxruntime", "onnxruntime-gpu")
@@ -20,6 +21,7 @@ class OnnxSession(HostSession):
 
     def __init__(self, ort: ModuleType, graph: Path, threads: int) -> None:
         self.library, self.graph = f"ONNX Runtime {ort.__version__}", graph
+        check_startable(threads - 1)  # the caller's is one of them
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

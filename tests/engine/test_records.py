@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from engine.records import RecordError, check_fields, fields_of, from_json, to_json
+from engine.records import RecordError, check_fields, fields_of, from_json, shown, to_json
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,23 @@ def test_settle_converts_in_place_and_takes_numpy_scalars() -> None:
 
 def test_fields_keep_their_order() -> None:
     assert list(fields_of(Tree)) == ["leaf", "ratio", "flag", "names", "extra"]
+
+
+class Wordless:
+    def __repr__(self) -> str:
+        raise KeyError("words")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("a", "'a'"),
+        ("a" * 200, "'" + "a" * 76 + "..."),
+        (np.zeros((2, 2)), "array([[0., 0.],        [0., 0.]])"),
+        (10**5000, "a int without words"),
+        (Wordless(), "a Wordless without words"),
+    ],
+    ids=("text", "long", "lines", "number", "wordless"),
+)
+def test_whatever_is_shown_is_one_short_line(value: object, words: str) -> None:
+    assert shown(value) == words

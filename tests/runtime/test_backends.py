@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from runtime import BundleError, DeviceError
 from runtime.backends import onnx_cpu
 from runtime.backends.onnx_cpu import OnnxCpuBackend, import_onnxruntime, installed_wheels
-from runtime.backends.session import Backend, Session
+from runtime.backends.openvino_cpu import OpenVinoBackend
+from runtime.backends.session import Backend, Session, failed_run
+from runtime.errors import DeviceMemoryError
 
 
 def installed(*names: str) -> Callable[[str], str]:
@@ -98,6 +102,51 @@ def test_weights_gone_since_the_check_are_named(bundle_copy: Path) -> None:
     (bundle_copy / "image.onnx.weights").unlink()
     with pytest.raises(BundleError, match=r"cannot load `.*masked\.onnx`"):
         OnnxCpuBackend(1).open(bundle_copy / "masked.onnx")
+
+
+def gather_of(table: int) -> bytes:
+    """A graph that looks numbers up in a table of so many rows."""
+    lookup = onnx.helper.make_node("Gather", ["table", "which"], ["found"])
+    info = onnx.helper.make_tensor_value_info
+    which, found = info("which", onnx.TensorProto.INT64, [1]), info("found", onnx.TensorProto.FLOAT, [1, 2])
+    rows = onnx.helper.make_tensor("table", onnx.TensorProto.FLOAT, [table, 2], np.zeros(2 * table, np.float32))
+    graph = onnx.helper.make_graph([lookup], "lookup", [which], [found], [rows])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("backend", [OnnxCpuBackend, OpenVinoBackend])
+def test_a_graph_that_fails_when_it_runs_is_named_and_nothing_is_printed(
+    tmp_path: Path, backend: type[OnnxCpuBackend | OpenVinoBackend], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.onnx").write_bytes(gather_of(3))
+    session = backend(1).open(tmp_path / "text.onnx")
+    assert session.run({"which": np.array([2])})["found"].shape == (1, 2)
+    with pytest.raises(BundleError, match=r"cannot run `.*text\.onnx`: .*; build the bundle again"):
+        session.run({"which": np.zeros((2, 2)) if backend is OpenVinoBackend else np.array([7])})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_that_cannot_be_started_are_an_error_and_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.onnx").write_bytes(gather_of(3))
+    started = []
+
+    def start(thread: threading.Thread, whole: Callable[[threading.Thread], None] = threading.Thread.start) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        whole(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(DeviceError, match=r"asked for 8 threads; found that this process may start only 3 more"):
+        OnnxCpuBackend(9).open(tmp_path / "text.onnx")
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_a_run_that_finds_no_memory_is_no_fault_of_the_bundle(tmp_path: Path) -> None:
+    fault = failed_run("ONNX Runtime", tmp_path / "a.onnx", RuntimeError("BFCArena: Failed to allocate memory for 9 bytes"))
+    assert isinstance(fault, DeviceMemoryError)
+    assert "close other programs" in str(fault)
 
 
 def test_another_provider_is_not_accepted(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

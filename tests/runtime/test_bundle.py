@@ -155,7 +155,7 @@ def test_the_manifest_can_be_pinned(bundle_copy: Path) -> None:
     assert Localizer(bundle_copy, device="cpu", sha256=pinned.upper()).info["sha256"] == pinned
     edit(bundle_copy, lambda content: content.update(presence=0.5))
     open_bundle(bundle_copy)
-    with pytest.raises(BundleError, match=f"but {pinned} was asked for"):
+    with pytest.raises(BundleError, match=f"but '{pinned}' was asked for"):
         Localizer(bundle_copy, device="cpu", sha256=pinned)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from engine.manifest import TEXT_GRAPHS
 from engine.spec import DEFAULT, PAPER
 from runtime import (
+    ArgumentError,
     BundleError,
     Localization,
     Localizer,
@@ -331,6 +332,7 @@ def test_generators_of_queries_are_read_once(tiny_vit_localizer: Localizer) -> N
         {"templates": [3]},
         {"passes": np.arange(3), "preset": "fast"},
         {"model": 3},
+        {"backend": 3},
     ],
 )
 def test_arguments_of_the_wrong_kind_are_named(tiny_vit_bundle: Path, options: dict[str, Any]) -> None:
@@ -342,3 +344,16 @@ def test_arguments_of_the_wrong_kind_are_named(tiny_vit_bundle: Path, options: d
 def test_words_that_name_nothing_are_refused(tiny_vit_localizer: Localizer, words: Any) -> None:
     with pytest.raises(QueryError):
         tiny_vit_localizer(photo("cat"), words)
+
+
+@pytest.mark.parametrize("thing", [3, "print", [print]])
+def test_what_cannot_be_called_is_refused_before_the_work(tiny_vit_localizer: Localizer, thing: Any) -> None:
+    pixels = photo("cat")
+    for act in (
+        lambda: tiny_vit_localizer.encode(pixels, progress=thing),
+        lambda: tiny_vit_localizer(pixels, "a cat", progress=thing),
+        lambda: tiny_vit_localizer.scenes([pixels], progress=thing),
+        lambda: tiny_vit_localizer.stream([pixels], "a cat", on_skip=thing),
+    ):
+        with pytest.raises(ArgumentError, match=r"`(progress|on_skip)` must be a function, found "):
+            act()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runtime import Query, QueryError
@@ -23,6 +24,29 @@ def test_every_word_goes_into_every_template() -> None:
 
 def test_one_template_may_be_a_text() -> None:
     assert Query(("dog",), "a {}").prompts() == ["a dog"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "templates"),
+    [("x" * 10_000, "a {}"), (["cat"] * 200, ["a {}"] * 200), ("x" * 900, "{}" * 900), ("cat", "{}" + "x" * 10_000)],
+)
+def test_what_would_take_all_memory_to_be_cut_off_is_refused(words: Any, templates: Any) -> None:
+    with pytest.raises(QueryError, match=r"makes \d+ sentences of up to \d+ characters; give at most 10000 of 10000"):
+        Query(words, templates)
+
+
+@pytest.mark.parametrize("asked", [np.array("cat"), np.array(5)])
+def test_an_array_without_axes_is_no_list_of_words(asked: Any) -> None:
+    for ask in (Query, lambda words: Query("cat", words), lambda words: as_queries(words, ("{}",))):
+        with pytest.raises(QueryError, match="must be a text or several, found array"):
+            ask(asked)
+
+
+def test_an_error_does_not_repeat_what_is_long() -> None:
+    for bad in (lambda: Query(["cat" * 900, ""]), lambda: Query("cat", "a thing" * 900), lambda: Query("cat" * 9_000)):
+        with pytest.raises(QueryError) as caught:
+            bad()
+        assert len(str(caught.value)) < 400
 
 
 def test_braces_in_words_are_just_braces() -> None:

@@ -170,6 +170,14 @@ def test_the_cache_does_not_grow_for_ever(counted: tuple[TextEncoder, Counted], 
     assert session.runs == 6
 
 
+def test_the_cache_keeps_no_text_that_is_long_beyond_reason(counted: tuple[TextEncoder, Counted]) -> None:
+    encoder, _ = counted
+    with pytest.warns(QueryWarning, match="longer than the 77 tokens"):
+        vectors = encoder.embed([Query("dog " * 400), Query("a dog")])
+    assert list(encoder.cache) == ["a dog"]
+    assert len(vectors) == 2
+
+
 class ByTokens:
     """A session for four texts whose embedding tells the tokens apart."""
 

@@ -62,10 +62,10 @@ def killed_writer(rng: random.Random) -> Case:
         with working_folder() as folder:
             path = target(kind, folder)
             WRITERS[kind].write(path, 0)
-            old = path.stat().st_ino
+            old = path.stat().st_mtime_ns
             process = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(kind, path))
             process.start()
-            wait_for(lambda: path.stat().st_ino != old or not process.is_alive())
+            wait_for(lambda: path.stat().st_mtime_ns != old or not process.is_alive())
             time.sleep(delay)
             process.kill()
             process.join()
