@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.manifest import IMAGE_HALF, TEXT_HALF, GraphInfo, Manifest, Tensor
+from engine.records import shown
 
 Tensors = dict[str, Tensor]
 
@@ -16,11 +17,12 @@ def signature_faults(manifest: Manifest) -> Iterator[str]:
         yield f"the graph `{name}` is missing"
     for name, graph in manifest.graphs.items():
         if name not in (*IMAGE_HALF, *TEXT_HALF):
-            yield f"the graph `{name}` is none that a bundle has"
+            yield f"the graph `{name:.80}` is none that a bundle has"
             continue
         inputs, outputs = expected(name, graph, manifest)
         if (graph.inputs, graph.outputs) != (inputs, outputs):
-            yield f"the graph `{name}` must take {inputs} and give {outputs}, but takes {graph.inputs} and gives {graph.outputs}"
+            found = f"takes {shown(graph.inputs, 300)} and gives {shown(graph.outputs, 300)}"
+            yield f"the graph `{name:.80}` must take {inputs} and give {outputs}, but {found}"
 
 
 def expected(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, Tensors]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from engine.manifest import Manifest, Tensor
 from engine.operators import OPERATORS
+from engine.records import shown
 
 MOST_BYTES = 64 << 20  # of a graph without its weights; the largest of ours has a tenth of a megabyte
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
@@ -59,10 +60,10 @@ def faults_of(found: GraphFile, name: str, manifest: Manifest) -> Iterator[str]:
     described = manifest.graphs[name]
     foreign = sorted(found.operators - OPERATORS)
     if foreign or found.functions:
-        yield f"it holds operators that no bundle is made of ({', '.join(foreign) or 'functions'})"
+        yield f"it holds operators that no bundle is made of ({', '.join(foreign)[:200] or 'functions'})"
     for kind, inside, told in (("inputs", found.inputs, described.inputs), ("outputs", found.outputs, described.outputs)):
         if inside != told:
-            yield f"its {kind} are {inside}, but the manifest says {told}"
+            yield f"its {kind} are {shown(inside, 300)}, but the manifest says {shown(told, 300)}"
     for location, start, size in found.external:
         if location not in manifest.files:
             yield f"its weights lie in `{location}`, a file that the manifest does not list"
