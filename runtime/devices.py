@@ -106,6 +106,9 @@ def open_for(
 ) -> tuple[Backend, str, str]:
     """Open a device for a bundle; give it, the precision of its masked passes, and why it was chosen."""
     check_built(precision, manifest.precision)
+    parse(device)
+    if options is not None and not isinstance(options, Mapping):
+        raise DeviceError(f"`device_options` must hold named options, found {shown(options)} ({type(options).__name__})")
     if device == "auto" and not options:
         backend, reason = open_auto(manifest, precision, threads)
     else:

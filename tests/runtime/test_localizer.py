@@ -333,6 +333,8 @@ def test_generators_of_queries_are_read_once(tiny_vit_localizer: Localizer) -> N
         {"passes": np.arange(3), "preset": "fast"},
         {"model": 3},
         {"backend": 3},
+        {"device_options": np.zeros(3)},
+        {"device": np.zeros(3)},
     ],
 )
 def test_arguments_of_the_wrong_kind_are_named(tiny_vit_bundle: Path, options: dict[str, Any]) -> None:

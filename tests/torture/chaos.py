@@ -6,8 +6,6 @@ and the moment at which a process is killed is no number's to say: a find may ne
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import json
 import multiprocessing
@@ -17,11 +15,9 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,21 +26,28 @@ from PIL import Image
 
 from runtime import Localization, Localizer, Scene, VlscoreError
 from tests.runtime.samples import encoded, noise
+from tests.torture.apart import (
+    PATIENCE,
+    alone,
+    fill,
+    mounted,
+    names_in,
+    open_files,
+    remount_read_only,
+    resident,
+    wait_for,
+    working_folder,
+)
 from tests.torture.opened import shipped_bundle
 from tests.torture.writers import WRITERS, target, write_for_ever
 
 REFUSALS = ()
 LATE = 400.0  # seconds: a long run is no hanging one
-PATIENCE = 120.0  # seconds until a process must have shown something, on a busy machine
 ROOT = Path(__file__).parents[2]
 THREADS, PICTURES = 32, 8
-DISK = 4 << 20  # bytes of the small disk that is filled
 MOST_GROWTH = 48 << 20  # bytes: the words asked are kept, up to some megabytes
 WARM = 40  # pictures until everything was used once
 MOST_BYTES = 16 << 30  # threads reserve far more than they use
-
-NEW_MOUNTS, READ_ONLY, REMOUNT, RECURSIVE, PRIVATE = 0x20000, 1, 32, 0x4000, 1 << 18  # of Linux
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 Case = Callable[[], None]
 
@@ -118,7 +121,7 @@ def write_read_only(kind: str, folder: Path) -> None:
     path = target(kind, folder)
     WRITERS[kind].write(path, 0)
     if small:
-        assert LIBC.mount(None, os.fsencode(folder), None, REMOUNT | READ_ONLY, None) == 0
+        remount_read_only(folder)
         refuses_to_write(kind, path)
     elif os.geteuid() != 0:  # nothing is closed to root
         path.parent.chmod(0o555)
@@ -245,70 +248,3 @@ def small_model() -> Localizer:
     model = Localizer(shipped_bundle(), device="cpu", threads=1, preset="instant")
     model.text.warned = True  # that it is small
     return model
-
-
-def alone(work: Callable[..., None], *arguments: object) -> None:
-    """Run a function in a process of its own, and raise here what it raises there."""
-    context = multiprocessing.get_context("fork")
-    faults = context.SimpleQueue()
-
-    def body() -> None:
-        try:
-            work(*arguments)
-        except BaseException:
-            faults.put(traceback.format_exc(limit=-2))
-        else:
-            faults.put("")
-
-    process = context.Process(target=body)
-    process.start()
-    process.join()
-    assert not faults.empty(), f"the process ended with {process.exitcode}"
-    assert not (fault := faults.get()), fault
-
-
-@contextlib.contextmanager
-def working_folder() -> Iterator[Path]:
-    """An empty folder, gone at the end."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-def mounted(folder: Path) -> bool:
-    """Put a small disk of this process alone in the place of a folder; false where that is not allowed."""
-    if not sys.platform.startswith("linux") or LIBC.unshare(NEW_MOUNTS) != 0:
-        return False
-    if LIBC.mount(b"none", b"/", None, RECURSIVE | PRIVATE, None) != 0:
-        return False
-    return bool(LIBC.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={DISK}".encode()) == 0)
-
-
-def fill(ballast: Path, room: int) -> None:
-    """Take all the room that a disk has, less a little."""
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"\0" * 4096):
-            pass
-    os.truncate(ballast, max(0, ballast.stat().st_size - room))
-
-
-def names_in(folder: Path) -> set[str]:
-    """What a folder holds."""
-    return set(os.listdir(folder))
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until something is so; a slow machine may take its time."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"nothing happened for {PATIENCE:g} s"
-        time.sleep(0.005)
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def open_files() -> int:
-    """How many files this process has open."""
-    return len(os.listdir("/proc/self/fd"))
