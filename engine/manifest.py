@@ -13,6 +13,7 @@ from engine.spec import Align, MaskOrder
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+MOST = 1e9  # no size of a model comes near
 # The last ones where the bundle has them: only ResNets have `instant`, and stand-ins are built for cards.
 IMAGE_HALF = ("image", "masked", "instant", "masked-small", "masked-fp32")
 INSTANT_OWN = "instant.onnx.weights"
@@ -211,8 +212,8 @@ def _check_counts(manifest: Manifest) -> None:
     if manifest.presence < 0:
         raise ManifestError(f"`manifest.presence` must be 0 or above, found {manifest.presence}")
     for name, count in counts.items():
-        if count <= 0:
-            raise ManifestError(f"`manifest.{name}` must be above 0, found {count}")
+        if not 0 < count < MOST:
+            raise ManifestError(f"`manifest.{name}` must be above 0 and below {MOST:g}, found {shown(count)}")
     expected = maps.groups * maps.components if maps.groups else maps.raw
     if maps.count != expected:
         raise ManifestError(f"`manifest.maps.count` must be {expected} for these groups, found {maps.count}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -61,7 +62,8 @@ def harmed_copy(rng: random.Random, folder: Path) -> Path:
         if path.name not in seeds():
             os.link(path, folder / path.name) if same_disk() else (folder / path.name).symlink_to(path)
     for _ in range(rng.choice((1, 1, 1, 2))):
-        rng.choice(HARMS)(rng, folder)
+        with contextlib.suppress(OSError):  # a second harm may want the file that the first took away
+            rng.choice(HARMS)(rng, folder)
     return folder
 
 
