@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.manifest import MANIFEST, Manifest
-from runtime.bundles import SHIPPED, bundle_home, open_bundle, read_manifest
+from runtime.bundles import SHIPPED, bundle_home, open_bundle, parse_manifest, read_manifest_bytes
 from runtime.errors import BundleError, DeviceError
 from runtime.measurements import advice
 
@@ -26,6 +27,7 @@ class BundleReport:
     bytes: int = 0
     scenes_only: bool = False  # the image half is not there: saved scenes can be asked, pictures cannot
     verified: bool = False
+    sha256: str = ""  # of the manifest, which pins the whole bundle: `Localizer(NAME, sha256=...)`
     fault: str = ""
     tuned: str = ""  # what `auto` follows: what was measured here, or why nothing was
 
@@ -45,7 +47,8 @@ def examine(folder: Path, verify: bool) -> BundleReport:
     """Look at one bundle."""
     named = (folder.name, str(folder), folder.parent == SHIPPED)
     try:
-        manifest = read_manifest(folder)
+        data = read_manifest_bytes(folder)
+        manifest = parse_manifest(data, folder)
     except BundleError as error:
         return BundleReport(*named, fault=str(error))
     scenes_only = not any((folder / name).exists() for name in manifest.image_files)
@@ -58,6 +61,7 @@ def examine(folder: Path, verify: bool) -> BundleReport:
         bytes=sum(file.bytes for file in manifest.files.values()),
         scenes_only=scenes_only,
         verified=verify,
+        sha256=hashlib.sha256(data).hexdigest(),
         fault=fault_of(folder, manifest, scenes_only, verify),
         tuned=tuned(manifest),
     )

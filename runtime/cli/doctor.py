@@ -142,7 +142,14 @@ def bundle_rows(diagnosis: Diagnosis) -> Iterable[list[str | Text]]:
         yield [
             name,
             Text("verified" if bundle.verified else "complete", "green"),
-            Text.assemble(about + limits(bundle), "\n", ("auto: ", "dim"), bundle.tuned),
+            Text.assemble(
+                f"{about}{limits(bundle)}\n",
+                ("auto: ", "dim"),
+                f"{bundle.tuned}\n",
+                ("sha256: ", "dim"),
+                bundle.sha256,
+                overflow="fold",
+            ),
         ]
     if not diagnosis.default_model_found:
         yield [

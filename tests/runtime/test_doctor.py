@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -118,6 +119,9 @@ def test_whole_bundles_are_complete_and_verified(home: Path) -> None:
     (found,) = bundle_reports.bundles(verify=False)
     assert (found.name, found.fault, found.verified, found.trained, found.precision) == ("mine", "", False, False, "fp32")
     assert "mine complete" in words(run().stdout)
+    pinned = hashlib.sha256((home / "mine" / "manifest.json").read_bytes()).hexdigest()
+    assert found.sha256 == pinned
+    assert pinned in "".join(run().stdout.split())  # whole, however narrow the terminal
     told = words(run("--verify").stdout)
     assert "mine verified" in told
     assert "random weights, fp32" in told
