@@ -20,7 +20,7 @@ from runtime.errors import BundleError
 from runtime.filling.on_demand import find_or_pull
 from runtime.localization import Localization
 from runtime.pictures import Picture, Pixels, read_picture
-from runtime.precision import check_base, choose_precision
+from runtime.precision import check_base, check_built, choose_precision
 from runtime.presets import plan_passes
 from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
@@ -71,6 +71,7 @@ class Localizer:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:
             check_backend(backend)
+            check_built(precision, self.manifest.precision)
             self.backend, self.chosen = backend, "given"
             self.precision = choose_precision(precision, self.manifest.precision, backend)
         check_masks(self.bundle, self.spec)

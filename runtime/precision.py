@@ -19,7 +19,7 @@ def check_built(asked: str | None, built: str) -> None:
     if asked is None or asked == built or (asked in PRECISIONS and built == "fp32"):
         return
     if asked not in known:
-        raise DeviceError(f"precision `{asked}` is unknown; choose from {', '.join(known)}, or leave it out")
+        raise DeviceError(f"precision `{asked:.80}` is unknown; choose from {', '.join(known)}, or leave it out")
     if asked in ("bf16", "tf32"):
         raise DeviceError(
             f"asked for precision `{asked}`; found a bundle built in {built}. Cause: only fp32 bundles can run in {asked}. Open "
