@@ -53,6 +53,13 @@ def refuse_one_picture(pictures: object) -> None:
         )
 
 
+def check_switches(**switches: object) -> None:
+    """Refuse what is neither on nor off."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ArgumentError(f"`{name}` must be True or False, found {shown(value)} ({type(value).__name__})")
+
+
 def check_called(**functions: object) -> None:
     """Refuse what cannot be called where a function is to be called later, in the middle of the work."""
     for name, function in functions.items():

@@ -13,7 +13,7 @@ from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, open_bundle
-from runtime.checks import as_spec, check_backend, check_called, check_masks, fitting_scene, refuse_one_picture
+from runtime.checks import as_spec, check_backend, check_called, check_masks, check_switches, fitting_scene, refuse_one_picture
 from runtime.devices import CARDS, open_for
 from runtime.encoder import Progress, SceneEncoder
 from runtime.errors import BundleError
@@ -63,6 +63,7 @@ class Localizer:
         backend: Backend | None = None,
     ) -> None:
         started = time.perf_counter()
+        check_switches(scenes_only=scenes_only, download=download)
         self.spec = as_spec(spec)
         if not isinstance(model, Bundle):
             model = open_bundle(find_or_pull(model, download), scenes_only=scenes_only, sha256=sha256)

@@ -21,6 +21,9 @@ from runtime.bundles import bundle_home
 from runtime.errors import BundleError, DeviceError
 
 DEVICE = "CPU"
+# OpenVINO tells what the processor has; its kernels also keep to this variable, and then cannot run bf16.
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 CACHE = ".openvino"  # in the folder of bundles: compiled graphs, which open about four times faster
 Request = Callable[[dict[str, NDArray[Any]]], Outputs]
@@ -65,6 +68,8 @@ class OpenVinoBackend:
             )
         self.threads = threads
         self.capabilities: tuple[str, ...] = tuple(self.core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+        if os.environ.get(ISA_LIMIT, "").strip().upper() in WITHOUT_BF16:
+            self.capabilities = tuple(kind for kind in self.capabilities if kind != "BF16")
         self.precisions: tuple[str, ...] = ("fp32", "bf16") if "BF16" in self.capabilities else ("fp32",)
         kinds = [kind for kind in ("BF16", "INT8") if kind in self.capabilities]
         self.detail = (

@@ -320,6 +320,8 @@ def test_generators_of_queries_are_read_once(tiny_vit_localizer: Localizer) -> N
     "options",
     [
         {"spec": "nope"},
+        {"scenes_only": np.ones(2)},
+        {"download": "no"},
         {"spec": 3},
         {"device": 3},
         {"device": "gpu"},

@@ -216,3 +216,14 @@ def test_only_masked_passes_leave_float32(tiny_bundle: Path, monkeypatch: pytest
 def pretend(self: OpenVinoBackend, threads: int) -> None:
     """A backend that has bf16, whatever the processor."""
     self.detail, self.precisions = "pretended", ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("limit", "offered"), [("avx2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_BF16", True), ("", True)]
+)
+def test_a_limit_on_instructions_is_a_limit_on_precisions(monkeypatch: pytest.MonkeyPatch, limit: str, offered: bool) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    found = OpenVinoBackend(1)
+    told = "BF16" in found.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert ("bf16" in found.precisions) == (offered and told)
+    assert ("BF16" in found.detail) == ("bf16" in found.precisions)
