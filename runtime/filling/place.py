@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.manifest import MANIFEST
 from runtime.errors import BundleError
 
-PART = ".part"
+PART = ".filling"  # never `.part`: builds clear those away when no build holds their lock
 
 
 @contextlib.contextmanager

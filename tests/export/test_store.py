@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 from export.store import StoreError, beside, built_from, locked, new_bundle
+from runtime.filling.place import new_folder
 from tests.configs import ROOT
 
 FILES = 5
@@ -247,3 +248,12 @@ def test_what_killed_builds_of_other_targets_left_is_cleared_too(target: Path) -
 def test_a_full_disk_is_one_sentence(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match=r"cannot be written to .*No space left on device.*make room"), locked(target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_bundle_that_is_being_filled_is_left_alone(target: Path) -> None:
+    other = target.with_name("pulled")
+    with new_folder(other) as filling:
+        (filling / "image.onnx").write_text("half")
+        with locked(target):  # clears away what killed builds left
+            assert (filling / "image.onnx").read_text() == "half"
+    assert (other / "image.onnx").is_file()

@@ -292,7 +292,7 @@ def test_two_at_once_leave_one_whole_bundle(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".RN50.999999999.abc.part"
+    left = tmp_path / ".RN50.999999999.abc.filling"
     left.mkdir()
     with place.new_folder(tmp_path / "RN50") as folder:
         write(folder, "new")
