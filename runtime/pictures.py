@@ -21,6 +21,7 @@ from runtime.picture_formats import FORMATS, ORIENTATION_TAG, open_picture, orie
 from runtime.picture_limits import MAX_PIXELS_VARIABLE, PictureLimits, check_size, max_pixels
 from runtime.picture_modes import Pixels, to_pixels, turn
 from runtime.picture_readers import LibTiff
+from runtime.picture_tensors import Tensor, from_tensor
 
 __all__ = ["MAX_PIXELS_VARIABLE", "Picture", "PictureLimits", "Pixels", "max_pixels", "read_picture"]
 
@@ -34,22 +35,25 @@ class Readable(Protocol):
 
 
 Picture: TypeAlias = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Image.Image | NDArray[np.generic]
+    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Image.Image | NDArray[np.generic] | Tensor
 )  # fmt: skip
 
 
 def read_picture(source: Picture, limits: PictureLimits | None = None, *, bgr: bool = False) -> Pixels:
-    """Read a path, the bytes of a file, an open file, a PIL image or a u8 array as a new (H, W, 3) u8 RGB array.
+    """Read a path, the bytes of a file, an open file, a PIL image, a u8 array or a tensor as a new (H, W, 3) u8 RGB array.
 
     The camera's orientation is applied, transparency is laid over white, the first frame of an
     animation is taken, and 16-bit pictures are scaled; `bgr` says that an array has OpenCV's order
-    of colours. Raises ``PictureError`` for anything else, and for what would cost more than `limits`.
+    of colours; a tensor may have its channels first, and floats from 0 to 1. Raises ``PictureError``
+    for anything else, and for what would cost more than `limits`.
     """
     limits = PictureLimits() if limits is None else limits
     if not isinstance(limits, PictureLimits):
         raise PictureError(f"`limits` must be PictureLimits, found {shown(limits)} ({type(limits).__name__})")
     if isinstance(source, np.ndarray):
         return from_array(source, bgr)
+    if hasattr(source, "__dlpack__"):
+        return from_array(from_tensor(source), bgr)
     if bgr:
         raise PictureError(f"`bgr` speaks of arrays, and `picture` is a {type(source).__name__}: leave it out")
     if isinstance(source, Image.Image):
@@ -157,5 +161,5 @@ def _from_readable(source: Readable, limits: PictureLimits) -> Pixels:
 def _described(source: object) -> str:
     if source is None:
         return "None, which is what `cv2.imread` gives for a file that it cannot read: check the path, or pass the path itself"
-    needed = "a path, the bytes of a picture file, an open file, a PIL image or a u8 array is needed"
+    needed = "a path, the bytes of a picture file, an open file, a PIL image, a u8 array or a tensor is needed"
     return f"a {type(source).__name__}; {needed}: pass one at a time"

@@ -155,3 +155,42 @@ def test_pill_is_smooth_and_half_covered_at_half_opacity() -> None:
     assert (canvas[20, 40] == 100).all()
     assert (canvas[10, 10] == 0).all()
     assert len(np.unique(canvas)) > 5
+
+
+def test_panels_are_muted_alike_whether_something_was_found_or_not() -> None:
+    picture = np.full((300, 400, 3), (200, 60, 40), dtype=np.uint8)
+    sheet = draw(picture, [answer((300, 400)), answer((300, 400), present=False)])
+    corners = sheet[np.abs(sheet.astype(int) - (160, 76, 64)).max(axis=2) < 3]
+    assert len(corners) > 2 * 0.2 * 300 * 400  # of both panels: the whole of the empty one, the edge of the other
+    assert not (sheet == (200, 60, 40)).all(axis=2).any()
+
+
+def test_several_answers_on_one_picture_have_their_own_colours_and_no_heat() -> None:
+    shape = (240, 320)
+    answers = [answer(shape, [[20, 60, 80, 120]], "a cat"), answer(shape, [[150, 60, 220, 120]], "a dog")]
+    drawn = draw(grey(*shape), answers, together=True)
+    assert drawn.shape == (*shape, 3)
+    for number, x in ((0, 19), (1, 149)):
+        np.testing.assert_array_equal(drawn[90, x], COLOURS[number])
+    assert (drawn[180:, :] == 90).all()
+
+
+def test_absent_answers_are_told_one_above_the_other() -> None:
+    shape = (240, 320)
+    one, two = (draw(grey(*shape), [answer(shape, present=False)] * n, together=True, heat=False) for n in (1, 2))
+    changed = [int((drawn != 90).any(axis=2).sum()) for drawn in (one, two)]
+    assert changed[1] == 2 * changed[0]
+
+
+def test_masks_tint_what_is_bright_inside_the_boxes() -> None:
+    found = answer((210, 210), [[60, 60, 150, 150]])
+    drawn = draw(grey(210, 210), found, heat=False, masks=True)
+    assert (drawn[105, 105] == np.rint(90 + 0.45 * (np.array(COLOURS[0]) - 90))).all()
+    assert (drawn[105, 30] == 90).all()
+
+
+def test_every_box_has_the_words() -> None:
+    boxes = [[40, 60, 120, 110], [200, 60, 280, 110]]
+    drawn = draw(grey(240, 400), answer((240, 400), boxes), heat=False)
+    coloured = (drawn == COLOURS[0]).all(axis=2)[30:55]
+    assert coloured[:, 40:140].sum() == pytest.approx(coloured[:, 200:300].sum(), rel=0.1)
