@@ -14,6 +14,7 @@ from engine.records import shown
 from engine.signatures import signature_faults
 from runtime.errors import BundleError
 from runtime.graph_files import MOST_BYTES, GraphFileError, faults_of, read_graph
+from runtime.logs import LOG
 
 DEFAULT_MODEL = "demo-rn"
 SHIPPED = Path(__file__).parent / "models"
@@ -58,9 +59,14 @@ def find_bundle(model: str | os.PathLike[str] | None, home: Path | None = None) 
     raise BundleError(unknown(asked, homes))
 
 
+def installed(*homes: Path) -> list[str]:
+    """Names of the bundles that are here, built ones and shipped ones."""
+    return sorted({entry.parent.name for each in homes or (bundle_home(), SHIPPED) for entry in each.glob(f"*/{MANIFEST}")})
+
+
 def unknown(asked: str, homes: list[Path]) -> str:
     """Say what was looked for, where, what is there, and how to build it."""
-    there = sorted({entry.parent.name for each in homes for entry in each.glob(f"*/{MANIFEST}")})
+    there = installed(*homes)
     near = difflib.get_close_matches(asked, there, n=3, cutoff=0.4)
     lines = [f"no bundle named `{asked}` in {homes[0]}" + (f"; there are {', '.join(there)}" if there else "")]
     if near:
@@ -121,6 +127,7 @@ def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None =
         check_graph(folder, file, name, manifest)
     bundle = Bundle(folder, manifest, digest, stamps)
     bundle.check_unchanged()  # graphs were read once more after their hashes
+    LOG.info("model %s in %s: %d files verified", manifest.backbone, folder, len(stamps))
     return bundle
 
 

@@ -14,6 +14,7 @@ from runtime.backends.openvino_cpu import OpenVinoBackend
 from runtime.backends.session import Backend
 from runtime.backends.tensorrt import TensorRTBackend
 from runtime.errors import DeviceError
+from runtime.logs import LOG
 from runtime.measurements import advice
 from runtime.precision import check_built, choose_precision
 from runtime.threads import default_threads
@@ -113,6 +114,7 @@ def open_for(
         backend, reason = open_auto(manifest, precision, threads)
     else:
         backend, reason = open_backend(device, threads, options), "asked for"
+    LOG.info("device %s, %s: %s", backend.device, backend.detail, reason)
     return backend, choose_precision(precision, manifest.precision, backend), reason
 
 
@@ -135,6 +137,7 @@ def open_first(order: list[str], wish: Wish, check: Callable[[Backend], object] 
             backend = OPENERS[name](wish)
             check(backend)
         except DeviceError as error:
+            LOG.debug("device %s cannot be used: %s", name, error)
             reasons.append(f"{name}: {error}")
         else:
             return backend

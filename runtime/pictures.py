@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def read_picture(source: Picture, limits: PictureLimits | None = None, *, bgr: b
     if isinstance(source, np.ndarray):
         return from_array(source, bgr)
     if hasattr(source, "__dlpack__"):
-        return from_array(from_tensor(source), bgr)
+        return from_array(from_tensor(cast("Tensor", source)), bgr)
     if bgr:
         raise PictureError(f"`bgr` speaks of arrays, and `picture` is a {type(source).__name__}: leave it out")
     if isinstance(source, Image.Image):

@@ -12,24 +12,41 @@ import typer
 from engine.spec import Spec, named_spec
 from runtime import __version__
 from runtime.cli import options
+from runtime.cli.aliases import add_aliases
+from runtime.cli.commands import Commands
+from runtime.cli.config import load_defaults
 from runtime.cli.errors import INTERRUPTED, told_errors
-from runtime.cli.inputs import expand, is_scene, split
-from runtime.cli.outputs import plan
+from runtime.cli.inputs import Source, expand, is_scene, split
+from runtime.cli.logs import show_log
+from runtime.cli.outputs import STDOUT, Wanted, plan
 
 LOCATE_HELP = """Say where pictures show what words name.
 
-Pictures come first, then what to look for:
+Pictures come first, then what to look for. A picture may be a file, a folder, a pattern such as 'photos/*.jpg', a video, \
+whose frames are sampled, or a saved scene (NAME.scene.npz), which is answered at once. A picture that cannot be read does \
+not stop the others.
 
-    vlscore locate street.jpg "a red bus" "a bicycle" --out found.png
-
-A picture may be a file, a folder, a pattern such as 'photos/*.jpg', or a saved scene (NAME.scene.npz), which is
-answered at once. A picture that cannot be read does not stop the others.
-
-Exit codes: 0 done, found or not; 1 something was refused; 2 wrong usage; 3 with --fail-if-absent, a query without
-a box; 130 interrupted.
+\b
+Examples:
+  vlscore locate street.jpg "a red bus" "a bicycle" --out found.png
+  vlscore locate photos/ "a dog" --csv dogs.csv --crops dogs/
+  vlscore locate photos/ "a dog" --jsonl dogs.jsonl --resume
+  vlscore locate film.mp4 "a dog" --every 2 --jsonl - | jq .picture
+  vlscore locate photos/ "a dog" "a cat" --labels coco=labels.json
 """
+EXITS = (
+    "Exit codes: 0 done, found or not; 1 something was refused; 2 wrong usage; 3 with --fail-if-absent, a query without a "
+    "box; 130 interrupted."
+)
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog=EXITS,
+)
 
 
 def show_version(asked: bool) -> None:
@@ -41,19 +58,35 @@ def show_version(asked: bool) -> None:
 
 @app.callback()
 def vlscore(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print the version.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Defaults for options; else $VLSCORE_CONFIG, or config.toml of the user.")
+    ] = None,
 ) -> None:
-    """Ask a picture where something is, in plain words."""
+    """Ask a picture where something is, in plain words.
+
+    \b
+    Examples:
+      vlscore locate street.jpg "a red bus" --out found.png
+      vlscore models                    what can be had
+      vlscore doctor                    what this machine can run
+    """
+    load_defaults(context, config)
 
 
-@app.command(help=LOCATE_HELP, no_args_is_help=True)
+@app.command(help=LOCATE_HELP, epilog=EXITS, no_args_is_help=True)
 def locate(
     *,
     arguments: options.Arguments,
     query: options.Queries = None,
+    recursive: options.Recursive = False,
+    every: options.Every = 1.0,
+    resume: options.Resume = False,
     model: options.Model = None,
     device: options.DeviceName = "auto",
     precision: options.PrecisionName = None,
+    threads: options.Threads = None,
     preset: options.PresetName = "exact",
     passes: options.Passes = None,
     refine: options.Refine = None,
@@ -62,21 +95,29 @@ def locate(
     temperature: options.Temperature = None,
     geometry: options.GeometryName = None,
     templates: options.Templates = "plain",
-    threads: options.Threads = None,
     out: options.Out = None,
     no_heat: options.NoHeat = False,
+    masks: options.Masks = False,
+    crops: options.Crops = None,
     json: options.Json = None,
+    jsonl: options.JsonLines = None,
+    csv: options.Csv = None,
+    labels: options.Labels = None,
     save_scenes: options.SaveScenes = None,
-    recursive: options.Recursive = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
     fail_if_absent: options.FailIfAbsent = False,
 ) -> None:
     names, queries = split(arguments, query or [])
     chosen = changed(named_spec(spec), threshold, temperature, geometry)
+    wanted = Wanted(out, save_scenes, crops, json, jsonl, csv, tuple(options.labels_to(one) for one in labels or ()))
+    if resume:
+        refuse_resuming(wanted)
+    show_log(verbose)
     with told_errors():
-        sources = expand(names, recursive)
+        sources = expand(names, recursive, every)
         refuse_new_geometry(sources, geometry)
-        targets = plan(sources, out, save_scenes, json)
+        targets = plan(sources, wanted)
         from runtime.cli.locate import Request, run
 
         request = Request(
@@ -85,7 +126,10 @@ def locate(
             passes=int(passes) if passes is not None and passes.isdecimal() and len(passes) < 10 else passes,
             refine=refine,
             heat=not no_heat,
+            masks=masks,
             quiet=quiet,
+            verbose=verbose > 0,
+            resume=resume,
             fail_if_absent=fail_if_absent,
             precision=precision,
         )
@@ -97,7 +141,14 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file of every bundle.")] = False,
 ) -> None:
-    """Say what this machine can run, why not, and what repairs it. Exit code 0 when some device can be used, else 1."""
+    """Say what this machine can run, why not, and what repairs it.
+
+    Exit code 0 when some device can be used, else 1.
+
+    \b
+    Example:
+      vlscore doctor --json | jq .devices
+    """
     with told_errors():
         from runtime.cli.doctor import run
 
@@ -114,6 +165,10 @@ def tune(
     """Time a bundle on every device of this machine, and keep what was found: `--device auto` then takes the fastest.
 
     That changes the device and never the precision: bf16 is measured too, but used on request alone.
+
+    \b
+    Example:
+      vlscore tune RN50
     """
     with told_errors():
         from runtime.cli.tune import run
@@ -133,7 +188,13 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Make it again.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Keep weights that know nothing, as a test.")] = False,
 ) -> None:
-    """Make a model from published weights, without PyTorch: fetch them, or take a file that is here."""
+    """Make a model from published weights, without PyTorch: fetch them, or take a file that is here.
+
+    \b
+    Examples:
+      vlscore pull RN50
+      vlscore pull RN50 --from RN50.pt --out bundles/RN50
+    """
     with told_errors():
         from runtime.cli.models import run_pull
 
@@ -142,11 +203,19 @@ def pull(
 
 @app.command()
 def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models that can be had, their sizes and licences, and which are here."""
+    """List the models that can be had, their sizes and licences, and which are here.
+
+    \b
+    Example:
+      vlscore models --json | jq '.[] | select(.here)'
+    """
     with told_errors():
         from runtime.cli.models import run_models
 
         run_models(json)
+
+
+add_aliases(app)
 
 
 def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:
@@ -158,7 +227,15 @@ def changed(spec: Spec, threshold: float | None, temperature: float | None, geom
         raise typer.BadParameter(str(error)) from None
 
 
-def refuse_new_geometry(sources: list[Path], geometry: str | None) -> None:
+def refuse_resuming(wanted: Wanted) -> None:
+    """Only lines of JSON can be gone on with; the other lists would hold what is new and nothing else."""
+    others = [option for option, _ in wanted.whole() if option != "--jsonl"] + ["--labels" for _ in wanted.labels]
+    if wanted.lines in (None, STDOUT) or others:
+        what = f"; leave out {others[0]}" if others else ""
+        raise typer.BadParameter(f"it goes on with the file of --jsonl: name one{what}", param_hint="--resume")
+
+
+def refuse_new_geometry(sources: list[Source], geometry: str | None) -> None:
     """A saved scene was encoded with a geometry; asking cannot change it any more."""
     scene = next((source for source in sources if is_scene(source.name)), None)
     if scene is not None and geometry is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import typer
 
@@ -15,9 +17,38 @@ PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"),
     *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 SCENE_SUFFIX = ".scene.npz"
 DRAWN_SUFFIX = ".boxes.png"
 PATTERN = "*?["
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One moment of a video: which file, and how many seconds from its beginning."""
+
+    path: Path
+    second: float
+
+    @property
+    def stem(self) -> str:
+        """Its name without an ending."""
+        return f"{self.path.stem}@{self.second:g}s"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return f"{self.path.name}@{self.second:g}s"
+
+    def __str__(self) -> str:
+        return f"{self.path}@{self.second:g}s"
+
+    def __fspath__(self) -> str:
+        """The file it is in."""
+        return str(self.path)
+
+
+Source: TypeAlias = Path | VideoFrame
 
 
 def split(arguments: Sequence[str], queries: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -47,7 +78,7 @@ def leading(arguments: Sequence[str]) -> int:
 
 def names_pictures(word: str) -> bool:
     """Whether an argument is there, or looks like a path or a pattern; of several words, only a real match counts."""
-    if os.path.exists(os.path.expanduser(word)) or is_picture(word) or is_scene(word):
+    if os.path.exists(os.path.expanduser(word)) or is_picture(word) or is_scene(word) or is_video(word):
         return True
     pattern = any(mark in word for mark in PATTERN)
     if any(letter.isspace() for letter in word):
@@ -55,12 +86,20 @@ def names_pictures(word: str) -> bool:
     return pattern or any(separator in word for separator in (os.sep, os.altsep or os.sep))
 
 
-def expand(names: Iterable[str], recursive: bool) -> list[Path]:
-    """Files behind the names, each once: a folder stands for its pictures, a pattern for what it matches."""
-    found: dict[Path, None] = {}
+def expand(names: Iterable[str], recursive: bool, every_s: float = 1.0) -> list[Source]:
+    """What is behind the names, each once: a folder stands for its pictures, a pattern for its matches, a video for frames."""
+    found: dict[Source, None] = {}
     for name in names:
-        found.update(dict.fromkeys(files_of(os.path.expanduser(name), recursive)))
+        for file in files_of(os.path.expanduser(name), recursive):
+            found.update(dict.fromkeys(frames_of(file, every_s) if is_video(file.name) and file.is_file() else [file]))
     return list(found)
+
+
+def frames_of(video: Path, every_s: float) -> list[VideoFrame]:
+    """The moments of a video that are looked at."""
+    from runtime.videos import moments
+
+    return [VideoFrame(video, second) for second in moments(video, every_s)]
 
 
 def files_of(name: str, recursive: bool) -> list[Path]:
@@ -69,18 +108,20 @@ def files_of(name: str, recursive: bool) -> list[Path]:
         return files_in(Path(name), recursive)
     if os.path.exists(name) or not any(mark in name for mark in PATTERN):
         return [Path(name)]
-    matches = [match for match in sorted(glob.glob(name, recursive=True)) if is_picture(match) or is_scene(match)]
-    files = [Path(match) for match in matches if os.path.isfile(match)]
+    known = [
+        match for match in sorted(glob.glob(name, recursive=True)) if is_picture(match) or is_scene(match) or is_video(match)
+    ]
+    files = [Path(match) for match in known if os.path.isfile(match)]
     if not files:
         raise PictureError(f"no picture matches the pattern `{name}`; if it is what to look for, give it with --query")
     return files
 
 
 def files_in(folder: Path, recursive: bool) -> list[Path]:
-    """Pictures of a folder in order, without what `--out` drew there; where it has none, its saved scenes."""
+    """Pictures and videos of a folder in order, without what `--out` drew there; where it has none, its saved scenes."""
     inside = folder.rglob("*") if recursive else folder.iterdir()
     files = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
-    pictures = [path for path in files if is_picture(path.name) and not path.name.endswith(DRAWN_SUFFIX)]
+    pictures = [path for path in files if is_video(path.name) or (is_picture(path.name) and not path.name.endswith(DRAWN_SUFFIX))]
     found = pictures or [path for path in files if is_scene(path.name)]
     if not found:
         hint = "" if recursive else "; --recursive looks into its folders too"
@@ -91,6 +132,11 @@ def files_in(folder: Path, recursive: bool) -> list[Path]:
 def is_picture(name: str) -> bool:
     """Whether a name ends as pictures do."""
     return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_video(name: str) -> bool:
+    """Whether a name ends as videos do."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
 
 
 def is_scene(name: str) -> bool:

@@ -12,8 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engine.manifest import MANIFEST
-from runtime.bundles import SHIPPED, bundle_home
+from runtime.bundles import installed
 from runtime.errors import WeightsError
 from runtime.filling.catalogue import Activation, Entry, catalogue
 from runtime.filling.pull import pull
@@ -36,7 +35,7 @@ def run_pull(
 
 def run_models(json: bool) -> None:
     """List what can be had, and what of it is here."""
-    here = {folder.parent.name for place in (bundle_home(), SHIPPED) for folder in place.glob(f"*/{MANIFEST}")}
+    here = set(installed())
     if json:
         typer.echo(json_text.dumps([{**asdict(entry), "here": entry.name in here} for entry in catalogue()], indent=1))
         return

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias, get_args
 
 import typer
 
 from engine.spec import SPECS, Geometry
+from runtime.cli.suggest import near
 from runtime.devices import DEVICES, parse
 from runtime.errors import DeviceError
 from runtime.precision import PRECISIONS
 from runtime.presets import PRESETS
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
+LABELS = ("coco", "cvat", "label-studio", "voc", "yolo")  # as runtime.interop.KINDS, which would load numpy here
+
+LOOK, MODEL, METHOD, FILES, SHOW = "What to look at", "What runs", "The method", "What is written", "What is shown"
 
 
 def one_of(*choices: str) -> Callable[[str | None], str | None]:
@@ -22,16 +26,20 @@ def one_of(*choices: str) -> Callable[[str | None], str | None]:
 
     def check(value: str | None) -> str | None:
         if value is not None and value not in choices:
-            raise typer.BadParameter(f"`{value}` is none of {', '.join(choices)}")
+            raise typer.BadParameter(f"`{value}` is none of {', '.join(choices)}{near(value, choices)}")
         return value
 
     return check
 
 
-def named(choices: tuple[str, ...]) -> typer.models.OptionInfo:
-    """An option that takes one of several names."""
+def named(choices: tuple[str, ...], panel: str) -> typer.models.OptionInfo:
+    """An option that takes one of several names, which the shell completes."""
     option: typer.models.OptionInfo = typer.Option(
-        metavar="NAME", callback=one_of(*choices), help=f"One of {', '.join(choices)}."
+        metavar="NAME",
+        callback=one_of(*choices),
+        help=f"One of {', '.join(choices)}.",
+        autocompletion=lambda: list(choices),
+        rich_help_panel=panel,
     )
     return option
 
@@ -57,68 +65,137 @@ def named_file(value: str | None) -> str | None:
     return None if value is None else str(named_path(value))
 
 
+def labels_to(value: str) -> tuple[str, Path]:
+    """A check that `--labels` names a format and a place."""
+    kind, _, place = value.partition("=")
+    if kind not in LABELS or not place.strip():
+        raise typer.BadParameter(
+            f"`{value}` must be FORMAT=PATH, such as coco=labels.json; formats are {', '.join(LABELS)}{near(kind, LABELS)}"
+        )
+    return kind, Path(place)
+
+
+def installed_models() -> list[str]:
+    """Names of bundles that are here, for the shell to complete."""
+    from runtime.bundles import installed
+
+    return installed()
+
+
+def option(panel: str, *names: str, **about: Any) -> Any:  # noqa: ANN401 - as typer has it
+    """An option in a panel of the help."""
+    return typer.Option(*names, rich_help_panel=panel, **about)
+
+
 Arguments: TypeAlias = Annotated[
-    list[str], typer.Argument(metavar="PICTURE|QUERY", help="Pictures first, then what to look for.")
+    list[str], typer.Argument(metavar="PICTURE|QUERY", help="Pictures first, then what to look for.", show_default=False)
 ]
 Queries: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--query", "-q", metavar="TEXT", help="What to look for; all arguments are then pictures. May repeat."),
+    option(LOOK, "--query", "-q", metavar="TEXT", help="What to look for; all arguments are then pictures. May repeat."),
 ]
+Recursive: TypeAlias = Annotated[bool, option(LOOK, "--recursive", help="Look into the folders of folders.")]
+Every: TypeAlias = Annotated[
+    float, option(LOOK, "--every", metavar="SECONDS", help="How far apart the frames of a video are taken.", min=0.01)
+]
+Resume: TypeAlias = Annotated[
+    bool, option(LOOK, "--resume", help="Go on with the --jsonl file: leave out pictures that it answers already.")
+]
+
 Model: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FOLDER", help="A bundle, by name or folder; else the one shipped.")
+    str | None,
+    option(
+        MODEL, metavar="NAME|FOLDER", help="A bundle, by name or folder; else the one shipped.", autocompletion=installed_models
+    ),
 ]
 DeviceName: TypeAlias = Annotated[
     str,
-    typer.Option(
-        metavar="NAME", callback=known_device, help=f"One of {', '.join(DEVICES)}; `cuda:1` is the second card of several."
+    option(
+        MODEL,
+        metavar="NAME",
+        callback=known_device,
+        help=f"One of {', '.join(DEVICES)}; `cuda:1` is the second card of several.",
+        autocompletion=lambda: list(DEVICES),
     ),
 ]
-PresetName: TypeAlias = Annotated[str, named(PRESETS)]
-Passes: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
-]
-Refine: TypeAlias = Annotated[int | None, typer.Option(metavar="NUMBER", help="fast: further maps run for every query.", min=0)]
 PrecisionName: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    option(
+        MODEL,
         metavar="NAME",
         callback=one_of(*PRECISIONS),
         help="bf16 or tf32 runs the passes of an fp32 bundle so, by OpenVINO or on a card; else as built.",
     ),
 ]
-SpecName: TypeAlias = Annotated[str, named(tuple(SPECS))]
-GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES)]
+Threads: TypeAlias = Annotated[
+    int | None, option(MODEL, metavar="NUMBER", help="Threads; else as many as this process may use.", min=1)
+]
+PresetName: TypeAlias = Annotated[str, named(PRESETS, MODEL)]
+Passes: TypeAlias = Annotated[
+    str | None, option(MODEL, metavar="NUMBER|auto", help="fast: maps run before the query is known; auto: until sure.")
+]
+Refine: TypeAlias = Annotated[int | None, option(MODEL, metavar="NUMBER", help="fast: further maps run for every query.", min=0)]
+
+SpecName: TypeAlias = Annotated[str, named(tuple(SPECS), METHOD)]
+GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES, METHOD)]
 Threshold: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="NUMBER", help="Cut boxes at this fraction of the peak, from 0 to 1.")
+    float | None, option(METHOD, metavar="NUMBER", help="Cut boxes at this fraction of the peak, from 0 to 1.")
 ]
 Temperature: TypeAlias = Annotated[
-    float | None, typer.Option(metavar="NUMBER", help="The higher, the more maps share in the answer.")
+    float | None, option(METHOD, metavar="NUMBER", help="The higher, the more maps share in the answer.")
 ]
 Templates: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME|TEXT", help="plain, paper, imagenet, or a sentence with {} in it.")
+    str, option(METHOD, metavar="NAME|TEXT", help="plain, paper, imagenet, or a sentence with {} in it.")
 ]
-Threads: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help="Threads; else as many as this process may use.", min=1)
-]
+
 Out: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE|FOLDER", parser=named_path, help="Draw into this file, or into a folder as NAME.boxes.png."),
+    option(FILES, metavar="FILE|FOLDER", parser=named_path, help="Draw into this file, or into a folder as NAME.boxes.png."),
 ]
-NoHeat: TypeAlias = Annotated[bool, typer.Option("--no-heat", help="Draw the boxes without the heat map.")]
+NoHeat: TypeAlias = Annotated[bool, option(FILES, "--no-heat", help="Draw without the heat map.")]
+Masks: TypeAlias = Annotated[bool, option(FILES, "--masks", help="Draw the pixels behind the boxes.")]
+Crops: TypeAlias = Annotated[
+    Path | None,
+    option(FILES, metavar="FOLDER", parser=named_path, help="Cut every box out, as NAME.QUERY.1.jpg."),
+]
 Json: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--json", metavar="FILE|-", callback=named_file, help="Write the answers as JSON; - is stdout, and nothing else."
+    option(
+        FILES,
+        "--json",
+        metavar="FILE|-",
+        callback=named_file,
+        help="All answers as one JSON; - is stdout, and it alone.",
     ),
+]
+JsonLines: TypeAlias = Annotated[
+    str | None,
+    option(
+        FILES, "--jsonl", metavar="FILE|-", callback=named_file, help="A line of JSON per picture, as soon as it is answered."
+    ),
+]
+Csv: TypeAlias = Annotated[
+    str | None, option(FILES, "--csv", metavar="FILE|-", callback=named_file, help="A line per box, for spreadsheets.")
+]
+Labels: TypeAlias = Annotated[
+    list[str] | None,
+    option(FILES, "--labels", metavar="FORMAT=PATH", help=f"For labelling tools: {', '.join(LABELS)}. May repeat."),
 ]
 SaveScenes: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER", parser=named_path, help="Keep the encoded pictures as NAME.scene.npz, to ask them again at once."
+    option(
+        FILES,
+        metavar="FOLDER",
+        parser=named_path,
+        help="Keep the encoded pictures as NAME.scene.npz, to ask them again at once.",
     ),
 ]
-Recursive: TypeAlias = Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders.")]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")]
+
+Quiet: TypeAlias = Annotated[bool, option(SHOW, "--quiet", help="Print nothing but warnings and errors.")]
+Verbose: TypeAlias = Annotated[
+    int,
+    option(SHOW, "--verbose", "-v", count=True, show_default=False, help="A table per picture, and a log; -vv says more."),
+]
 FailIfAbsent: TypeAlias = Annotated[
-    bool, typer.Option("--fail-if-absent", help="Exit with 3 when a query has no box in some picture.")
+    bool, option(SHOW, "--fail-if-absent", help="Exit with 3 when a query has no box in some picture.")
 ]

@@ -1,4 +1,4 @@
-"""Where `locate` writes: drawn pictures, scenes and JSON, planned and checked before any work is done."""
+"""Where `locate` writes: drawn pictures, scenes, crops and lists, planned and checked before any work is done."""
 
 from __future__ import annotations
 
@@ -9,48 +9,78 @@ from pathlib import Path
 
 import typer
 
-from runtime.cli.inputs import DRAWN_SUFFIX, SCENE_SUFFIX, is_picture, is_scene
+from runtime.cli.inputs import DRAWN_SUFFIX, SCENE_SUFFIX, Source, is_picture, is_scene
 
 DRAWABLE = (".png", ".jpg", ".jpeg", ".webp")
 STDOUT = "-"
+FOLDER_LABELS = ("voc", "yolo")  # formats of a file per picture
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the user wants what: `-` is stdout."""
+
+    out: Path | None = None
+    scenes: Path | None = None
+    crops: Path | None = None
+    json: str | None = None
+    lines: str | None = None
+    csv: str | None = None
+    labels: tuple[tuple[str, Path], ...] = ()
+
+    def whole(self) -> list[tuple[str, str]]:
+        """Options, and the one file that each writes about all pictures."""
+        given = (("--json", self.json), ("--jsonl", self.lines), ("--csv", self.csv))
+        labels = [(f"--labels {kind}", str(path)) for kind, path in self.labels if kind not in FOLDER_LABELS]
+        return [*((option, target) for option, target in given if target is not None), *labels]
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether a file's content goes to stdout, which must then hold nothing else."""
+        return STDOUT in (self.json, self.lines, self.csv)
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Files to write: a drawn picture and a scene per input, and one JSON file, or `-` for stdout."""
+    """Files to write: a drawn picture, a scene and crops per input, and those about all of them."""
 
-    drawn: dict[Path, Path]
-    scenes: dict[Path, Path]
-    json: str | None
+    wanted: Wanted
+    drawn: dict[Source, Path]
+    scenes: dict[Source, Path]
+    crops: dict[Source, Path]  # how the names of an input's crops begin
 
     def files(self) -> list[Path]:
-        """Every file that will be written."""
-        return [*self.drawn.values(), *self.scenes.values(), *([Path(self.json)] if self.json not in (None, STDOUT) else [])]
+        """Every file that will be written, but the crops, whose number only the answers tell."""
+        whole = [Path(target) for _, target in self.wanted.whole() if target != STDOUT]
+        return [*self.drawn.values(), *self.scenes.values(), *whole]
 
     def prepare(self) -> None:
         """Make the folders, so that a place that cannot be written to is told now and not after minutes."""
-        for folder in dict.fromkeys(path.parent for path in self.files()):
+        labels = [path for kind, path in self.wanted.labels if kind in FOLDER_LABELS]
+        folders = [*(path.parent for path in (*self.files(), *self.crops.values())), *labels]
+        for folder in dict.fromkeys(folders):
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 raise PermissionError(13, "this folder cannot be written to", str(folder))
 
 
-def plan(sources: Sequence[Path], out: Path | None, scenes: Path | None, json: str | None) -> OutputFiles:
+def plan(sources: Sequence[Source], wanted: Wanted) -> OutputFiles:
     """Name every file to write; raises a usage error where one would replace an input or does not fit."""
     stems = unique_stems(sources)
-    drawn: dict[Path, Path] = {}
-    if out is not None and is_folder(out, len(sources)):
-        drawn = {source: out / f"{stem}{DRAWN_SUFFIX}" for source, stem in stems.items()}
-    elif out is not None:
-        drawn = {source: out for source in sources}
-    saved = (
-        {source: scenes / f"{stem}{SCENE_SUFFIX}" for source, stem in stems.items() if not is_scene(source.name)}
-        if scenes
-        else {}
-    )
-    if json is not None and Path(json).is_dir():
-        raise typer.BadParameter(f"`{json}` is a folder; name a file in it", param_hint="--json")
-    targets = OutputFiles(drawn, saved, json)
+    drawn: dict[Source, Path] = {}
+    if wanted.out is not None and is_folder(wanted.out, len(sources)):
+        drawn = {source: wanted.out / f"{stem}{DRAWN_SUFFIX}" for source, stem in stems.items()}
+    elif wanted.out is not None:
+        drawn = {source: wanted.out for source in sources}
+    pictures = {source: stem for source, stem in stems.items() if not is_scene(source.name)}
+    saved = {source: wanted.scenes / f"{stem}{SCENE_SUFFIX}" for source, stem in pictures.items()} if wanted.scenes else {}
+    crops = {source: wanted.crops / stem for source, stem in stems.items()} if wanted.crops else {}
+    for option, target in wanted.whole():
+        if Path(target).is_dir():
+            raise typer.BadParameter(f"`{target}` is a folder; name a file in it", param_hint=option)
+    if sum(target == STDOUT for _, target in wanted.whole()) > 1:
+        raise typer.BadParameter("two options write to stdout, `-`; give one of them a file")
+    targets = OutputFiles(wanted, drawn, saved, crops)
     refuse_overwriting(sources, targets.files())
     refuse_twice(targets.files())
     return targets
@@ -69,9 +99,9 @@ def is_folder(out: Path, count: int) -> bool:
     return not out.suffix
 
 
-def unique_stems(sources: Iterable[Path]) -> dict[Path, str]:
+def unique_stems(sources: Iterable[Source]) -> dict[Source, str]:
     """A name per input, numbered where two inputs share one, so that no output replaces another."""
-    stems: dict[Path, str] = {}
+    stems: dict[Source, str] = {}
     taken: set[str] = set()
     for source in sources:
         stem = source.name[: -len(SCENE_SUFFIX)] if is_scene(source.name) else source.stem
@@ -83,7 +113,7 @@ def unique_stems(sources: Iterable[Path]) -> dict[Path, str]:
     return stems
 
 
-def refuse_overwriting(sources: Iterable[Path], targets: Iterable[Path]) -> None:
+def refuse_overwriting(sources: Iterable[Source], targets: Iterable[Path]) -> None:
     """Compare files, not names: a link or another spelling leads to the same picture."""
     inputs = {identity(source) for source in sources} - {None}
     for target in targets:
@@ -101,10 +131,10 @@ def refuse_twice(files: Sequence[Path]) -> None:
         seen.add(place)
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def identity(path: Source) -> tuple[int, int] | None:
     """Device and number of a file; None when there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

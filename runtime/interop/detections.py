@@ -21,7 +21,7 @@ def detection_fields(found: Localization | Sequence[Localization], *, masks: boo
     counts = [len(answer) for answer in answers]
     return {
         "xyxy": np.concatenate([answer.xyxy for answer in answers]),
-        "mask": np.concatenate([box_masks(answer) for answer in answers]) if masks and sum(counts) else None,
+        "mask": np.concatenate([box_masks(answer) for answer in answers]) if masks and any(counts) else None,
         "confidence": np.concatenate([answer.scores for answer in answers]),
         "class_id": np.repeat(np.arange(len(answers)), counts),
         "data": {"class_name": np.repeat(np.array([answer.query for answer in answers]), counts)},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import engine.box_masks
+from engine.saliency import to_picture
 from runtime.errors import ArgumentError
 from runtime.localization import Localization
 
@@ -19,7 +20,10 @@ MOST_CLASSES = 255  # 0 is the background
 
 def box_masks(found: Localization) -> Flags:
     """One mask (n, H, W) per box: the connected bright part that the box was drawn around."""
-    return engine.box_masks.box_masks(found.saliency, found.xyxy, found.spec)
+    kept = found.spread is not None or "saliency" in vars(found)
+    # Not `saliency`, which would stay with the answer: of a folder's pictures that is more than memory holds.
+    saliency = found.saliency if kept else to_picture(found.map, found.frame, found.spec.resize)
+    return engine.box_masks.box_masks(saliency, found.xyxy, found.spec)
 
 
 def class_plane(found: Sequence[Localization]) -> NDArray[np.uint8]:

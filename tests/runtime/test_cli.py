@@ -234,7 +234,7 @@ def test_inputs_of_one_name_are_drawn_under_several() -> None:
 def test_a_link_to_an_input_is_not_overwritten(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder / "a.png")
     with pytest.raises(typer.BadParameter, match="overwritten"):
-        outputs.plan([Path("a.png")], Path("link.png"), None, None)
+        outputs.plan([Path("a.png")], outputs.Wanted(out=Path("link.png")))
 
 
 @pytest.mark.usefixtures("folder")
@@ -256,8 +256,9 @@ def test_prints_a_table_per_picture_and_a_last_line() -> None:
     assert result.exit_code == 0, result.output
     words = " ".join(result.stdout.split())
     assert "a.png 40 x 30" in words
-    assert "a cat yes 1 2 30 20 0.75 12 of 40" in words
-    assert "a unicorn no - - - - - 0 of 40" in words
+    assert "a cat yes 1 2 30 20 0.75 " in words
+    assert "a unicorn no - - - - - " in words
+    assert "maps kept" not in words
     assert "and 3 more boxes" in words
     assert words.endswith(" s")
     last = result.stdout.splitlines()[-1]
