@@ -217,6 +217,7 @@ class SceneEncoder:
         scene = self.scene(picture, pixels, frame, maps=outputs["maps"], embedding=outputs["embedding"])
         scene.embeddings[:] = outputs["embeddings"]
         scene.known[scene.live] = False
+        self.fill_in_base(scene)
         return scene.learn(scene.embeddings, scene.known, 1)
 
     def scene(self, picture: Pixels, pixels: Pixels, frame: Frame, *, maps: Floats, embedding: Floats) -> Scene:

@@ -26,6 +26,7 @@ from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
 from runtime.scene import Scene
 from runtime.text import TextEncoder
+from runtime.watch import Watcher, check_sure
 
 OnSkip = Callable[[Picture, Exception], None]
 
@@ -88,7 +89,10 @@ class Localizer:
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
         self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
-        self.refiner = Refiner(self.encoder, self.answerer, self.plan)
+        self.refiner = Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only)
+        growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
+        first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
+        self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
         self.opened_in = time.perf_counter() - started
 
     @property
@@ -242,11 +246,33 @@ class Localizer:
         answers = (self.answer(scene, queries) for scene in self.scenes(pictures, progress=progress, on_skip=on_skip))
         return (found[0] for found in answers) if is_one(query) else answers
 
+    @overload
+    def watch(self, picture: Picture | Scene, query: Asked, *, sure: float | None = None) -> Iterator[Localization]: ...
+    @overload
+    def watch(self, picture: Picture | Scene, query: Several, *, sure: float | None = None) -> Iterator[list[Localization]]: ...
+    def watch(
+        self, picture: Picture | Scene, query: Asked | Several, *, sure: float | None = None
+    ) -> Iterator[Localization] | Iterator[list[Localization]]:
+        """Give an answer at once, then better and better ones: `for found in localizer.watch("street.jpg", "a red bus")`.
+
+        The last one is what the Localizer's preset would have given; with `sure` it ends as soon as every answer's expected
+        error is at most that. Nothing runs between the answers, so the loop may be left at any of them. A scene of `fast` is
+        gone on with, for a further question; other scenes give one answer.
+        """
+        check_sure(sure)
+        queries = as_queries(query, self.templates)
+        if isinstance(picture, Scene):
+            seen: Pixels | Scene = fitting_scene(picture, self.manifest, self.fingerprint, self.spec)
+        else:
+            self.check_image_half()
+            seen = read_picture(picture)
+        answers = self.watcher.watch(seen, queries, self.text.embed(queries), sure)
+        return (found[0] for found in answers) if is_one(query) else answers
+
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
         texts = self.text.embed(queries)
-        if scene.preset == "fast" and not self.scenes_only:
-            scene = self.refiner.refine(scene, texts, progress)
+        scene = self.refiner.refine(scene, texts, progress)
         found = self.answerer.answer(scene, queries, texts)
         if not any(answer.present for answer in found):
             self.text.warn_of_small_model("nothing was found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,32 +23,53 @@ class Refiner:
     encoder: SceneEncoder
     answerer: Answerer
     plan: PassPlan
+    runs: bool = True  # False: without the image half, scenes stay as they are
 
     def refine(self, scene: Scene, texts: Floats, progress: Progress | None = None) -> Scene:
         """Run the maps that matter most to texts `(Q, D)`; gives a scene that knows more."""
-        spends = self.plan.refine > 0 or self.plan.auto
-        if not spends or scene.preset != "fast" or scene.picture is None or scene.known.all():
-            return scene
-        batch, spent = self.encoder.manifest.batch, np.zeros(len(texts), dtype=int)
         most = int(scene.live.sum()) if self.plan.auto else self.plan.refine
-        while True:
-            unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(scene, texts[row])]
-            size = min(batch, max((most - int(spent[row]) for row in unsure), default=0))
-            chosen = self.most_promising(scene, texts[unsure], size) if size else []
-            if not chosen:
-                return scene
-            scene = self.run(scene, chosen)
+        for better in self.better(scene, texts, most, SURE if self.plan.auto else None, progress=progress):
+            scene = better
+        return scene
+
+    def better(
+        self,
+        scene: Scene,
+        texts: Floats,
+        most: int,
+        sure: float | None = None,
+        *,
+        growth: int = 1,
+        progress: Progress | None = None,
+    ) -> Iterator[Scene]:
+        """Scenes that know more and more: each text spends up to `most` passes, or fewer where its error falls to `sure`.
+
+        The steps are of one batch, or with `growth` each so many times as large as the one before, up to a sixteenth of all.
+        """
+        if not self.runs or scene.preset != "fast" or scene.picture is None:
+            return
+        live, spent = int(scene.live.sum()), np.zeros(len(texts), dtype=int)
+        batch = step = self.encoder.manifest.batch
+        largest = max(batch, live // 16 // batch * batch)
+        while not scene.known.all():
+            unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(scene, texts[row], sure)]
+            size = min(step, max((most - int(spent[row]) for row in unsure), default=0))
+            if not size:
+                return
+            scene = self.run(scene, self.most_promising(scene, texts[unsure], size))
             spent[unsure] += size
             if progress is not None:
-                left = 0 if self.plan.auto else int(np.maximum(most - spent[unsure], 0).sum())
-                progress(scene.passes, min(int(scene.live.sum()), scene.passes + left))
+                left = live if sure is not None else int(np.maximum(most - spent[unsure], 0).sum())
+                progress(scene.passes, min(live, scene.passes + left))
+            yield scene
+            step = min(step * growth, largest)
 
-    def sure(self, scene: Scene, text: Floats) -> bool:
+    def sure(self, scene: Scene, text: Floats, sure: float | None) -> bool:
         """Whether an answer may be trusted as it is: only asked when passes are spent as needed."""
-        if not self.plan.auto:
+        if sure is None:
             return False
         error = self.answerer.error(scene, text)
-        return error is not None and error <= SURE
+        return error is not None and error <= sure
 
     def most_promising(self, scene: Scene, texts: Floats, count: int) -> list[int]:
         """Up to `count` unknown maps per text, those first that would weigh most in its answer.

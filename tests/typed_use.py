@@ -62,6 +62,12 @@ def scenes(localizer: Localizer) -> None:
     assert_type(Scene.load("street.npz"), Scene)
 
 
+def watching(localizer: Localizer, scene: Scene) -> None:
+    """Answers that grow."""
+    assert_type(localizer.watch("street.jpg", "a bus"), Iterator[Localization])
+    assert_type(localizer.watch(scene, ["a bus", "a bicycle"], sure=0.01), Iterator[list[Localization]])
+
+
 def streams(localizer: Localizer, folder: Path) -> None:
     """Many pictures, the same queries."""
     answers = localizer.stream(sorted(folder.glob("*.jpg")), ["a bus", "a bicycle"], progress=show)
