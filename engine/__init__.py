@@ -17,5 +17,6 @@ The conventions every other room relies on are stated here once:
 * The final resize is bilinear with half-pixel centres, clamped at the border (`clamp`); the published code
   mirrors there instead (`mirror`). A cropped picture is unknown, hence zero, outside its crop.
 * Foreground is strictly above a fraction of the maximum of the resized saliency. Its connected components
-  (4-connected) with strictly more than a thousandth of the picture's pixels become boxes.
+  (4-connected) with strictly more than a thousandth of the picture's pixels become boxes. A spec may ask for
+  other ways: morphology first, another cut, contours, or one rectangle.
 """

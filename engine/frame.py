@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.records import RecordError, from_json, to_json
 from engine.resample import weights_at
-from engine.spec import Edge, Geometry
+from engine.spec import Edge, Geometry, Interpolation
 
 GEOMETRIES: tuple[str, ...] = get_args(Geometry)
 
@@ -49,13 +49,13 @@ class Frame:
         offset_yx = (round((height - side) / 2), round((width - side) / 2))
         return cls(geometry, unfitted.picture_hw, side, resized_hw, offset_yx)
 
-    def rows(self, n: int, edge: Edge = "clamp") -> NDArray[np.float32]:
+    def rows(self, n: int, edge: Edge = "clamp", interpolation: Interpolation = "bilinear") -> NDArray[np.float32]:
         """Weights (H, n) from the n rows of a square grid to the picture's rows; unseen rows are all zero."""
-        return _weights(self, 0, n, edge)
+        return _weights(self, 0, n, edge, interpolation)
 
-    def cols(self, n: int, edge: Edge = "clamp") -> NDArray[np.float32]:
+    def cols(self, n: int, edge: Edge = "clamp", interpolation: Interpolation = "bilinear") -> NDArray[np.float32]:
         """Weights (W, n) from the n columns of a square grid to the picture's columns, as for `rows`."""
-        return _weights(self, 1, n, edge)
+        return _weights(self, 1, n, edge, interpolation)
 
     def window_xyxy(self) -> tuple[float, float, float, float]:
         """Give the part of the picture that the model saw, in the picture's own (fractional) pixels."""
@@ -78,14 +78,14 @@ class Frame:
 
 
 @lru_cache(maxsize=4)  # both axes of the picture that is asked about, and of the one before
-def _weights(frame: Frame, axis: int, n: int, edge: Edge) -> NDArray[np.float32]:
+def _weights(frame: Frame, axis: int, n: int, edge: Edge, interpolation: Interpolation) -> NDArray[np.float32]:
     length = frame.picture_hw[axis]
     centres = np.arange(length) + 0.5
     if frame.geometry in ("squash", "stretch"):
-        weights = weights_at(centres * n / length - 0.5, n, edge).astype(np.float32)
+        weights = weights_at(centres * n / length - 0.5, n, edge, interpolation).astype(np.float32)
     else:
         square = centres * frame.resized_hw[axis] / length - frame.offset_yx[axis]
-        weights = weights_at(square * n / frame.side - 0.5, n, edge).astype(np.float32)
+        weights = weights_at(square * n / frame.side - 0.5, n, edge, interpolation).astype(np.float32)
         weights[(square < 0) | (square >= frame.side)] = 0
     weights.flags.writeable = False  # everybody gets the same one
     return weights

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.frame import Frame
 from engine.shapes import require
-from engine.spec import Edge
+from engine.spec import Edge, Interpolation
 
 EPS = 1e-7
 Floats = NDArray[np.float32]
@@ -59,10 +59,14 @@ def normalise(saliency: NDArray[np.floating]) -> Floats:
     return np.asarray(shifted / (EPS + shifted.max()), np.float32)
 
 
-def to_picture(normalised: NDArray[np.floating], frame: Frame, edge: Edge = "clamp") -> Floats:
+def to_picture(
+    normalised: NDArray[np.floating], frame: Frame, edge: Edge = "clamp", interpolation: Interpolation = "bilinear"
+) -> Floats:
     """Resample a normalised map (h, w) to the picture's pixels (H, W); what the model did not see is zero."""
     require("normalised", normalised, ("h", "w"))
     plane = normalised.astype(np.float32, copy=False)
     height, width = plane.shape
+    rows, cols = frame.rows(height, edge, interpolation), frame.cols(width, edge, interpolation)
     # Two thin single-precision products: the only large array ever made is the result.
-    return np.asarray((frame.rows(height, edge) @ plane) @ frame.cols(width, edge).T, np.float32)
+    spread = (rows @ plane) @ cols.T
+    return np.asarray(np.clip(spread, 0, 1) if interpolation == "bicubic" else spread, np.float32)  # cubic curves overshoot

@@ -15,6 +15,10 @@ ScoreSpace = Literal["cosine", "logit"]
 Combine = Literal["raw", "masks"]
 Edge = Literal["clamp", "mirror"]
 Outlines = Literal["grid", "picture"]
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Cut = Literal["peak", "mean", "value", "otsu"]
+Find = Literal["parts", "contours", "rectangle"]
+Keep = Literal["all", "largest"]
 Connectivity = Literal[4, 8]
 Order = Literal["raster", "score"]
 Presence = Literal["any", "margin"]
@@ -48,7 +52,18 @@ class Spec:
     outline: Outlines = "picture"
     # What the final resize does beyond the outermost samples of the saliency.
     resize: Edge = "clamp"
-    threshold: float = 0.3  # fraction of the maximum, compared strictly
+    interpolation: Interpolation = "bilinear"
+    # Grey morphology on the resized saliency before it is cut: first every pixel takes the highest value of a square around
+    # it, then the lowest. The squares' sides are shares of the picture's shorter side; 0 is none.
+    dilate: float = 0.0
+    erode: float = 0.0
+    # What the saliency is cut at: `threshold` times its maximum or its mean, `threshold` itself, or where Otsu's method says.
+    cut: Cut = "peak"
+    threshold: float = 0.3  # compared strictly
+    # What becomes a box: connected parts, contours (8-connected, those of holes too), or the one rectangle that gathers most
+    # above the cut.
+    find: Find = "parts"
+    keep: Keep = "all"
     connectivity: Connectivity = 4
     min_area: float = 1e-3  # fraction of the picture, compared strictly
     min_score: float = 0.7  # share of the best box's score; boxes below it are left out
@@ -64,6 +79,8 @@ class Spec:
         _require(LEAST_TEMPERATURE <= self.temperature <= 1e6, "temperature", self.temperature, "from 1e-6 to 1e6")
         _require(0 <= self.contrast <= 1e6, "contrast", self.contrast, "from 0 to 1e6")
         _require(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0 and below 1")
+        _require(0 <= self.dilate < 1, "dilate", self.dilate, "at least 0 and below 1")
+        _require(0 <= self.erode < 1, "erode", self.erode, "at least 0 and below 1")
         _require(0 <= self.min_area < 1, "min_area", self.min_area, "at least 0 and below 1")
         _require(0 <= self.min_score <= 1, "min_score", self.min_score, "from 0 to 1")
 

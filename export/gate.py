@@ -164,7 +164,7 @@ def compare_answer(
     scores[sample] = sampled
     outline = localizer.answerer.outline_of(scene)
     wanted = follow(normalise(reference.saliency(scene.maps, scores, localizer.manifest.logit_scale)), outline)
-    boxes = find_boxes(to_picture(wanted, scene.frame, localizer.spec.resize), localizer.spec)
+    boxes = find_boxes(to_picture(wanted, scene.frame, localizer.spec.resize, localizer.spec.interpolation), localizer.spec)
     return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)
 
 

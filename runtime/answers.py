@@ -64,7 +64,7 @@ class Answerer:
         """Cut the boxes of one query out of its saliency in [0, 1]; `scores` `(K,)` are relative to the base."""
         margin = float(scores.max())
         present = margin > self.least_margin  # without a measured margin: any map above the base
-        spread = to_picture(saliency, scene.frame, self.spec.resize) if present else None
+        spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
         boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
         return Localization(
             query=query.label,

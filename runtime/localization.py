@@ -71,7 +71,9 @@ class Localization:
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
         """Read-only (H, W) float32 in the original picture's pixels, zero where the model saw nothing."""
-        spread = to_picture(self.map, self.frame, self.spec.resize) if self.spread is None else self.spread
+        spread = self.spread
+        if spread is None:
+            spread = to_picture(self.map, self.frame, self.spec.resize, self.spec.interpolation)
         spread.setflags(write=False)
         return spread
 

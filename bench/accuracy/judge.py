@@ -98,7 +98,7 @@ def planes(scored: ScoredPicture, saliency_of: SaliencyOf, spec: Spec) -> list[F
     """The saliency of every noun that a picture shows, as normalised maps (H, W) in its pixels."""
     grids = saliency_of(scored, scored.asked).reshape(-1, *scored.grid_hw)
     outline = scored.outline if spec.outline == "picture" else None
-    return [to_picture(follow(normalise(grid), outline), scored.frame, spec.resize) for grid in grids]
+    return [to_picture(follow(normalise(grid), outline), scored.frame, spec.resize, spec.interpolation) for grid in grids]
 
 
 def histogram(saliency: NDArray[np.floating], mask: NDArray[np.bool_]) -> Ratios:

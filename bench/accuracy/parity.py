@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +50,8 @@ def ask_oracle(asked: argparse.Namespace, examples: Sequence[Example]) -> list[o
     """The oracle's answer about the first thing of every picture: it runs all passes again for every question."""
     backbone = find_backbone(asked.backbone)
     loaded = load(backbone, find_source(backbone, asked.pretrained or default_weights(backbone), None), 0)
-    spec = named_spec(asked.spec).to_dict()
-    settings = oracle.OracleSpec(**{name: value for name, value in spec.items() if name != "presence"})
+    spec, known = named_spec(asked.spec).to_dict(), {field.name for field in fields(oracle.OracleSpec)}
+    settings = oracle.OracleSpec(**{name: value for name, value in spec.items() if name in known})
     found = []
     for example in track(examples, "oracle", transient=True):
         with torch.no_grad():

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from engine import boxes
 from engine.boxes import Boxes, find_boxes
-from engine.spec import DEFAULT, PAPER, Connectivity, Order
+from engine.spec import DEFAULT, PAPER, Connectivity, Find, Order
 
 ANY_AREA = PAPER.replace(min_area=0)
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=15)
@@ -204,3 +204,70 @@ def test_equal_boxes_are_all_the_best_one() -> None:
     saliency = np.zeros((20, 20), np.float32)
     saliency[1:4, 1:4] = saliency[8:11, 8:11] = 0.9
     assert len(find_boxes(saliency, DEFAULT.replace(min_score=1.0))) == 2
+
+
+HILLS = np.zeros((20, 30), np.float32)
+HILLS[2:6, 3:9], HILLS[10:18, 12:28] = 1.0, 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"keep": "largest"}, [[12, 10, 28, 18]]),
+        ({"cut": "value", "threshold": 0.9}, [[3, 2, 9, 6]]),
+        ({"cut": "value", "threshold": 0.0}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"cut": "mean", "threshold": 0.99}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"cut": "otsu"}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"dilate": 0.15}, [[2, 1, 10, 7], [11, 9, 29, 19]]),
+        ({"erode": 0.15}, [[4, 3, 8, 5], [13, 11, 27, 17]]),
+        ({"dilate": 0.15, "erode": 0.15}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"find": "rectangle", "cut": "mean", "threshold": 0.8}, [[12, 10, 28, 18]]),
+        ({"find": "contours"}, [[3, 2, 9, 6], [12, 10, 28, 18]]),
+        ({"find": "contours", "keep": "largest"}, [[12, 10, 28, 18]]),
+    ],
+)
+def test_ways_to_a_box(changes: dict[str, object], wanted: list[list[int]]) -> None:
+    found = find_boxes(HILLS, DEFAULT.replace(min_score=0, **changes))
+    np.testing.assert_array_equal(found.xyxy, wanted)
+
+
+def test_otsu_separates_two_levels_whatever_their_scale() -> None:
+    plane = np.full((20, 20), 0.2, np.float32)
+    plane[5:9, 6:12] = 0.9
+    for scale in (1.0, 1e-3):
+        found = find_boxes(scale * plane, DEFAULT.replace(cut="otsu"))
+        np.testing.assert_array_equal(found.xyxy, [[6, 5, 12, 9]])
+
+
+def test_contours_of_a_ring_are_its_outer_and_its_inner_border() -> None:
+    foreground = np.zeros((20, 20), np.uint8)
+    foreground[3:17, 3:17] = 1
+    foreground[7:12, 7:12] = 0
+    _, corners, areas = boxes.outlines(foreground)
+    assert sorted(zip(corners.tolist(), areas.tolist(), strict=True)) == [([3, 3, 17, 17], 169.0), ([6, 6, 13, 13], 34.0)]
+
+
+def test_contours_join_diagonals_and_lines_have_no_area() -> None:
+    _, corners, areas = boxes.outlines(np.eye(2, dtype=np.uint8))
+    assert corners.tolist() == [[0, 0, 2, 2]]
+    assert areas.tolist() == [0.0]
+
+
+@given(arrays(np.float32, shapes, elements=st.sampled_from([0, 0.3, 0.7, 1])))
+def test_parts_and_outer_contours_are_the_same_boxes(saliency: np.ndarray) -> None:
+    """But for holes, and for parts inside of holes, which contours have and parts have too."""
+    parts = find_boxes(saliency, ANY_AREA.replace(connectivity=8, threshold=0.5)).xyxy.tolist()
+    _, corners, _ = boxes.outlines((saliency > 0.5 * saliency.max()).astype(np.uint8))
+    assert all(box in corners.tolist() for box in parts)
+
+
+@pytest.mark.parametrize("find", ["parts", "contours", "rectangle"])
+@given(saliency=arrays(np.float32, shapes, elements=st.floats(0, 1, width=32)))
+def test_every_way_stays_inside_and_scores_a_mean(find: Find, saliency: np.ndarray) -> None:
+    spec = DEFAULT.replace(find=find, min_area=0, cut="mean" if find == "rectangle" else "peak")
+    found = find_boxes(saliency, spec)
+    height, width = saliency.shape
+    assert ((found.xyxy >= 0) & (found.xyxy <= [width, height, width, height])).all()
+    assert ((found.scores >= 0) & (found.scores <= saliency.max() * (1 + 1e-6))).all()
+    assert len(find_boxes(saliency, spec.replace(keep="largest"))) == min(1, len(found))

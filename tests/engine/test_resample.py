@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,3 +107,24 @@ def test_bad_sizes_are_refused() -> None:
         centers(3, 0)
     with pytest.raises(ValueError, match="`coords` must be a list of finite numbers"):
         weights_at(np.array([np.nan]), 3, "clamp")
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(7, 224), (14, 37), (5, 5), (1, 4), (2, 9)])
+def test_bicubic_is_that_of_opencv(n_in: int, n_out: int) -> None:
+    samples = np.random.default_rng(n_in).random((1, n_in))
+    expected = cv2.resize(samples, (n_out, 1), interpolation=cv2.INTER_CUBIC)[0]
+    weights = weights_at(half_pixel(n_out, n_in), n_in, "clamp", "bicubic")
+    np.testing.assert_allclose(weights @ samples[0], expected, atol=1e-6)  # OpenCV's own weights are in single precision
+
+
+@given(lengths, lengths, st.sampled_from(EDGES))
+def test_nearest_takes_the_sample_whose_cell_holds_the_point(n_out: int, n_in: int, edge: Edge) -> None:
+    weights = weights_at(half_pixel(n_out, n_in), n_in, edge, "nearest")
+    expected = np.minimum(np.floor((np.arange(n_out) + 0.5) * n_in / n_out + 1e-9), n_in - 1)
+    np.testing.assert_array_equal(weights.argmax(axis=1), expected)
+    assert (weights.sum(axis=1) == 1).all()
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), lengths, st.sampled_from(EDGES))
+def test_bicubic_rows_sum_to_one(coords: list[float], n_in: int, edge: Edge) -> None:
+    np.testing.assert_allclose(weights_at(np.array(coords), n_in, edge, "bicubic").sum(axis=1), 1, atol=1e-9)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from engine.frame import Frame
 from engine.resample import centers
 from engine.saliency import normalise, to_picture
-from engine.spec import Geometry
+from engine.spec import Geometry, Interpolation
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,11 @@ def test_interpolation_never_overshoots(size: tuple[int, int], geometry: Geometr
     assert spread.shape == size
     assert spread.min() >= 0
     assert spread.max() <= saliency.max() + 1e-6
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_interpolations_stay_between_0_and_1(interpolation: Interpolation) -> None:
+    grid = np.array([[0, 1, 0], [1, 0, 1]], np.float32)
+    spread = to_picture(grid, Frame.fit((20, 30), 16, "squash"), "clamp", interpolation)
+    assert (spread.min(), spread.max()) == (0, 1)
+    assert (len(np.unique(spread)) == 2) == (interpolation == "nearest")

@@ -42,6 +42,12 @@ def test_paper_is_the_published_setting() -> None:
         ("contrast", -0.1, "from 0 to 1e6"),
         ("threshold", 1.0, "at least 0 and below 1"),
         ("threshold", "high", "a number"),
+        ("interpolation", "cubic", "one of `nearest`, `bilinear`, `bicubic`"),
+        ("cut", "auto", "one of `peak`, `mean`, `value`, `otsu`"),
+        ("find", "boxes", "one of `parts`, `contours`, `rectangle`"),
+        ("keep", "one", "one of `all`, `largest`"),
+        ("dilate", 41, "at least 0 and below 1"),
+        ("erode", -0.1, "at least 0 and below 1"),
         ("min_area", -1e-9, "at least 0 and below 1"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import open_clip
@@ -79,5 +79,6 @@ def found_query(text: str):  # noqa: ANN201
 
 
 def oracle_spec(spec: Spec) -> oracle.OracleSpec:
-    """The same switches for the oracle; it knows no margin, and these models have none measured."""
-    return oracle.OracleSpec(**{name: value for name, value in spec.to_dict().items() if name != "presence"})
+    """The same switches for the oracle; it knows no margin (these models have none measured) and no other ways to a box."""
+    known = {field.name for field in fields(oracle.OracleSpec)}
+    return oracle.OracleSpec(**{name: value for name, value in spec.to_dict().items() if name in known})

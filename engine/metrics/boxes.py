@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+FOUND = 0.5  # of the box protocol; compared strictly
+
+
+@dataclass(frozen=True, slots=True)
+class Localised:
+    """The rates of the box protocol, and the mean best overlap; without queries all are NaN."""
+
+    gt_known: float
+    top1: float
+    top5: float
+    box_iou: float
+
+
+def localised(best: ArrayLike, ranks: ArrayLike, least: float = FOUND) -> Localised:
+    """Rates of queries by their best overlap (n,) and by how many labels suited the picture better than the true one (n,).
+
+    The boxes are those of the true label, so that a top-k success is a found box and a true label among the first k.
+    """
+    overlaps, behind = np.asarray(best, np.float64), np.asarray(ranks)
+    if overlaps.shape != behind.shape or overlaps.ndim != 1:
+        raise ValueError(f"`best` and `ranks` must have the same shape (n,), found {overlaps.shape} and {behind.shape}")
+    found = overlaps > least
+    hits = (found, found & (behind < 1), found & (behind < 5), overlaps)
+    return Localised(*(float(values.mean()) if len(values) else float("nan") for values in hits))
 
 
 def iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> NDArray[np.float64]:
