@@ -1,0 +1,57 @@
+"""`python -m bench.evaluate.tables [NAME]`: the command for every published table, what it should give, and how long it takes.
+
+Hours are passes over measured passes a second of RN50, other models by their arithmetic. None of these has been run here: the
+pictures are not ours to ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+from bench.evaluate.published import TABLES, Table
+from bench.terminal import expected_errors, wide_console
+
+RECORD = Path(__file__).parents[1] / "results" / "compare-rn50.json"
+MAPS = {"RN50": 2048, "RN101": 2048, "ViT-B-16": 48}
+GFLOPS = {"RN50": 12.2, "RN101": 19.7, "ViT-B-16": 35.2}  # a pass, two operations to a multiplication with its sum
+
+
+def measured(file: Path) -> dict[str, float]:
+    """Passes of RN50 a second (median) of our own ways through every map, in a record of `bench.compare`."""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    ours = [one for one in record["ways"] if one["ours"] and one["computes"] == "every map" and one["passes_per_s"]]
+    machine = record["machine"]
+    return {f"{machine['cores']} cores, {one['precision']}": median(one["passes_per_s"]) for one in ours}
+
+
+def lines_of(name: str, table: Table, rates: dict[str, float]) -> list[str]:
+    """A table's commands with what they should give, and their hours at rates of RN50 passes a second."""
+    found = [f"## {table.title}", ""]
+    for words, command, expected in table.commands:
+        whole = command if command.startswith("python") else f"python -m bench.evaluate {command} --root FOLDER --out out/{name}"
+        model = command.partition("--model ")[2].partition(" ")[0]
+        pictures = 10_000 if "10000" in command or "--first-classes 200" in command else table.pictures
+        work = pictures * (MAPS[model] + 1) * GFLOPS[model] / GFLOPS["RN50"]
+        hours = ", ".join(f"{work / rate / 3600:,.1f} h on {where} ({rate:,.0f} RN50 passes/s)" for where, rate in rates.items())
+        found += [f"{words}: expected {expected}; {hours}; **not yet run here**", "", f"    {whole}", ""]
+    return [*found, *([table.note, ""] if table.note else [])]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench.evaluate.tables", description=(__doc__ or "").partition("\n\n")[2])
+    parser.add_argument("name", nargs="?", choices=tuple(TABLES), help="one table (none: all)")
+    parser.add_argument("--rate", type=float, help="RN50 passes a second of your machine (none: the record of bench.compare)")
+    asked = parser.parse_args()
+    with expected_errors(FileNotFoundError, ValueError):
+        rates = {"your machine": asked.rate} if asked.rate else measured(RECORD)
+    for name, table in TABLES.items():
+        if asked.name in (None, name):
+            wide_console().print("\n".join(lines_of(name, table, rates)), markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
