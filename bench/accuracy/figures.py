@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.accuracy.judge import FOUND, BoxOverlaps, PixelOverlaps, judge_boxes, judge_pixels, peak_iou, pxap
+from bench.accuracy.judge import BoxOverlaps, PixelOverlaps, judge_boxes, judge_pixels
 from bench.accuracy.scored import SaliencyOf, ScoredPicture, ranks, shows_any
 from bench.accuracy.statistics import Estimate, mean, resampled, share
+from engine.metrics.boxes import FOUND
+from engine.metrics.pixels import peak_iou, pxap
 from engine.spec import Spec
 
 # What each figure is called in tables, in their order.

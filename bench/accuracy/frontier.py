@@ -18,12 +18,12 @@ import numpy as np
 from rich.progress import track
 
 from bench.accuracy.evaluation import SPLITS
-from bench.accuracy.judge import FOUND
 from bench.accuracy.statistics import mean, share
 from bench.terminal import make_table, positive, wide_console, write_text
 from bench.world.read import PICTURES, read_split
 from bench.world.splits import Example
 from engine.metrics import best_iou, box_agreement
+from engine.metrics.boxes import FOUND
 from engine.spec import DEFAULT
 from runtime import Localization, Localizer
 

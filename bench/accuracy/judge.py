@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from bench.accuracy.scored import SaliencyOf, ScoredPicture
 from engine.boxes import find_boxes
-from engine.metrics import iou
+from engine.metrics import iou, pixels
 from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from runtime.scene import Floats
-
-FOUND = 0.5  # a box that overlaps by more than this has found its thing
-STEPS = 1000  # bins of saliency between 0 and 1; the value 1 has a bin of its own
 
 Ratios = NDArray[np.float64]
 
@@ -84,14 +81,9 @@ def judge_pixels(
 
 def pixel_row(plane: Floats, mask: NDArray[np.bool_], thresholds: Sequence[float]) -> tuple[Ratios, bool, Ratios]:
     """IoU (T,) with a mask (H, W) at fractions of the map's maximum, whether the maximum hits it, and the counts."""
-    peak = float(plane.max())
-    ious = np.zeros(len(thresholds))
-    inside = plane[mask]
-    for place, threshold in enumerate(thresholds):
-        bound = np.float32(threshold * peak)
-        hits = np.count_nonzero(inside > bound)
-        ious[place] = hits / (np.count_nonzero(plane > bound) + len(inside) - hits)
-    return ious, bool(peak > 0 and mask.flat[int(plane.argmax())]), histogram(plane, mask)
+    bounds = (np.array(thresholds) * float(plane.max())).astype(np.float32)
+    counts = pixels.value_counts(np.clip(plane, 0, 1), mask).astype(np.float64)
+    return pixels.overlap_above(plane, mask, bounds).iou(), pixels.points_at(plane, mask), counts
 
 
 def planes(scored: ScoredPicture, saliency_of: SaliencyOf, spec: Spec) -> list[Floats]:
@@ -99,24 +91,3 @@ def planes(scored: ScoredPicture, saliency_of: SaliencyOf, spec: Spec) -> list[F
     grids = saliency_of(scored, scored.asked).reshape(-1, *scored.grid_hw)
     outline = scored.outline if spec.outline == "picture" else None
     return [to_picture(follow(normalise(grid), outline), scored.frame, spec.resize, spec.interpolation) for grid in grids]
-
-
-def histogram(saliency: NDArray[np.floating], mask: NDArray[np.bool_]) -> Ratios:
-    """Count the pixels of a saliency map in [0, 1] by value, (2, STEPS + 1): inside the mask, and outside it."""
-    bins = np.clip((saliency.ravel() * STEPS).astype(np.int64), 0, STEPS)
-    joint = np.bincount(bins + (STEPS + 1) * ~mask.ravel(), minlength=2 * (STEPS + 1))
-    return joint.reshape(2, STEPS + 1).astype(np.float64)
-
-
-def pxap(counts: Ratios) -> float:
-    """The area under precision over recall, in [0, 1], of counts (2, bins); bins without any pixel add nothing."""
-    inside, outside = np.cumsum(counts[:, ::-1], axis=1)
-    found = inside + outside
-    precision = np.divide(inside, found, out=np.zeros_like(inside), where=found > 0)
-    return float((precision * np.diff(inside, prepend=0.0)).sum() / inside[-1])
-
-
-def peak_iou(counts: Ratios) -> float:
-    """The best intersection over union, in [0, 1], that any one threshold reaches on counts (2, bins)."""
-    inside, outside = np.cumsum(counts[:, ::-1], axis=1)
-    return float((inside / (inside[-1] + outside)).max())

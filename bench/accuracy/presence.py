@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.accuracy.scored import SaliencyOf, ScoredPicture
 from bench.accuracy.statistics import Estimate, between, draws, share
+from engine.metrics import curves
 
 Ratios = NDArray[np.float64]
 
@@ -86,8 +87,8 @@ def study(pictures: Sequence[ScoredPicture], saliency_of: SaliencyOf, margin: fl
         there += [True] * len(scored.asked) + [False] * len(scored.absent)
         places += [scored.picture] * len(asked)
     truth, best = np.array(there), np.array(rows["margin"])
-    curves = {name: roc(np.array(values), truth, np.array(places)) for name, values in rows.items()}
-    return Presence(curves, *(Rule.of(least, best[truth], best[~truth]) for least in (0.0, margin)))
+    drawn = {name: roc(np.array(values), truth, np.array(places)) for name, values in rows.items()}
+    return Presence(drawn, *(Rule.of(least, best[truth], best[~truth]) for least in (0.0, margin)))
 
 
 def best_margin(pictures: Sequence[ScoredPicture]) -> float:
@@ -121,15 +122,11 @@ def roc(values: Ratios, there: NDArray[np.bool_], pictures: NDArray[np.integer])
 
     Its area is how often a query that is there outdoes one that is not, with its interval resampled by pictures.
     """
-    if there.all() or not there.any():
-        raise ValueError("`there` must hold queries of both kinds, present and absent; ask more pictures")
-    order = np.argsort(-values, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
-    false, true = (np.concatenate([[0], np.cumsum(kind[order])[last]]) / kind.sum() for kind in (~there, there))
+    points = curves.roc(values, there)
     wins = np.sign(values[there][:, None] - values[~there][None]) / 2 + 0.5
     _, place = np.unique(pictures, return_inverse=True)
     drawn = draws(int(place.max()) + 1)[:, place]
     own, strange = drawn[:, there], drawn[:, ~there]
     pairs, won = own.sum(axis=1) * strange.sum(axis=1), np.einsum("rn,rn->r", own @ wins, strange)
     spread = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
-    return Curve(false, true, between(float(wins.mean()), spread))
+    return Curve(points.across, points.up, between(points.area, spread))

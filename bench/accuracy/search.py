@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.accuracy.judge import FOUND, BoxOverlaps, Ratios
+from bench.accuracy.judge import BoxOverlaps, Ratios
 from bench.accuracy.statistics import Estimate, mean
+from engine.metrics.boxes import FOUND
 from engine.spec import PAPER, Spec
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))

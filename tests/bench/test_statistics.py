@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.accuracy.judge import histogram, peak_iou, pxap
 from bench.accuracy.presence import roc
 from bench.accuracy.statistics import Estimate, draws, mean, resampled, share
 from bench.compare.record import quartiles
@@ -64,30 +63,6 @@ def test_the_middle_is_median_and_quartiles() -> None:
 def test_the_middle_lies_within(values: list[float]) -> None:
     median, low, high = quartiles(values)
     assert 0.999 * min(values) <= low <= median <= high <= 1.001 * max(values)
-
-
-def counts(inside: list[float], outside: list[float]) -> np.ndarray:
-    values = np.array([inside + outside], np.float32)
-    return histogram(values, np.array([[True] * len(inside) + [False] * len(outside)]))
-
-
-@pytest.mark.parametrize(
-    ("inside", "outside", "area", "peak"),
-    [
-        ([0.9, 0.4], [0.6, 0.1], 5 / 6, 2 / 3),
-        ([1.0, 0.8], [0.2, 0.0], 1, 1),  # a perfect map
-        ([0.5], [0.5, 0.5, 0.5], 1 / 4, 1 / 4),  # a constant one is worth the share of the mask
-    ],
-)
-def test_precision_over_recall_and_the_best_overlap(inside: list[float], outside: list[float], area: float, peak: float) -> None:
-    found = counts(inside, outside)
-    assert (pxap(found), peak_iou(found)) == (pytest.approx(area), pytest.approx(peak))
-
-
-def test_every_pixel_is_counted_once() -> None:
-    rng = np.random.default_rng(0)
-    mask = rng.random((9, 11)) < 0.3
-    assert histogram(rng.random((9, 11)), mask).sum(axis=1).tolist() == [mask.sum(), (~mask).sum()]
 
 
 def test_the_roc_of_a_signal_that_tells_all_nothing_and_half() -> None:
