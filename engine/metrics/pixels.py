@@ -39,8 +39,9 @@ def pxap(counts: NDArray[np.integer] | Ratios) -> float:
     if inside[-1] == 0:
         raise ValueError("`counts` hold no pixel inside a mask: there is nothing to be found")
     found = inside + outside
-    precision = np.divide(inside, found, out=np.zeros_like(inside), where=found > 0)
-    return float((precision * np.diff(inside / inside[-1], prepend=0.0)).sum())
+    gains = np.diff(inside / inside[-1], prepend=0.0)
+    some = found > 0
+    return float((inside[some] / found[some] * gains[some]).sum())
 
 
 def peak_iou(counts: NDArray[np.integer] | Ratios) -> float:
