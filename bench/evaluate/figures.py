@@ -65,6 +65,7 @@ def add_boxes(found: Figures, pictures: NDArray[np.int64], things: list[dict[str
     found.estimates["box_iou"] = mean(best, pictures)
     found.estimates["first_box"] = share(first > FOUND)
     found.estimates["gt_known_inclusive"] = share(inclusive > FOUND)
+    found.estimates["gt_known_whole"] = share(np.array([thing["boxes"]["whole"] for thing in things]) > FOUND)
     found.estimates["boxes_per_query"] = mean(count, pictures)
     swept = table[:, :-1]
     found.curves["gt_known_by_threshold"] = {

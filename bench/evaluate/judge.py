@@ -95,6 +95,7 @@ def judge_boxes(answer: Answer, truth: NDArray[np.float64], spec: Spec) -> dict[
     thumb = cv2.resize(saliency, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     return {
         "overlaps": packed(np.array(rows)),
+        "whole": float(iou([[0, 0, saliency.shape[1], saliency.shape[0]]], truth).max()),  # the trivial answer
         "found": np.round(boxes[:20], 1).tolist(),
         "truth": np.round(truth[:20], 1).tolist(),
         "thumb": packed(np.rint(255 * np.clip(thumb, 0, 1)).astype(np.uint8)),

@@ -30,6 +30,7 @@ TITLES = {
         "GT-known, best threshold",
         "as GT-known, at the best threshold of 0.05 to 0.95 for this very split",
     ),
+    "gt_known_whole": ("GT-known of the whole picture", "what the trivial answer reaches, one box around everything"),
     "boxes_per_query": ("boxes per question", ""),
     "max_box_acc": (
         "MaxBoxAcc",

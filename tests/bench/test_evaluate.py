@@ -77,6 +77,7 @@ def test_figures_by_hand(tmp_path: Path, maps: Path) -> None:
     found = figures(records)["figures"]
     assert found["gt_known"][0] == found["max_box_acc"][0] == found["max_box_acc_any_0.7"][0] == 0.6  # three of five
     assert found["box_iou"][0] == pytest.approx((3 + 2 / 3) / 5, abs=1e-5)  # the other side's box overlaps by a third
+    assert found["gt_known_whole"][0] == 0.0  # 240 of 1200 pixels
     assert found["energy"][0] == pytest.approx((3 + 2 / 2) / 5, abs=1e-5)
     assert found["pointing"][0] == 1.0  # the first of equally bright pixels is one that both sides share
     own, background = 960 / 1440, 4560 / 5040
