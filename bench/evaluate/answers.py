@@ -59,9 +59,12 @@ class Seen:
 class ModelAnswers:
     """Asks a Localizer; the passes of neighbouring pictures share batches."""
 
-    def __init__(self, localizer: Localizer, labels: Sequence[tuple[str, ...]], templates: str, classify: bool) -> None:
-        self.localizer = localizer
-        named = localizer.text.named_templates(templates)
+    def __init__(
+        self, localizer: Localizer, labels: Sequence[tuple[str, ...]], templates: str | None, classify: bool, together: bool
+    ) -> None:
+        """Take the labels as queries; `together` lets those of one picture compete, where a method lets them."""
+        self.localizer, self.together = localizer, together
+        named = localizer.templates if templates is None else localizer.text.named_templates(templates)
         self.queries = [Query(words, named) for words in labels]
         self.classes = localizer.text.embed(self.queries) if classify else None
 
@@ -85,7 +88,9 @@ class ModelAnswers:
         for scene in self.localizer.scenes(pictures(), on_skip=left_out):
             sample = under_way.popleft()
             things = [thing.label for thing in sample.things]
-            found = self.localizer.locate(scene, [self.queries[label] for label in (*things, *sample.absent)])
+            asked = [self.queries[label] for label in (*things, *sample.absent)]
+            alone = [] if self.together else [self.localizer.locate(scene, query) for query in asked]
+            found = self.localizer.locate(scene, asked) if self.together else alone
             told = [
                 Answer(label, one.map, one.frame, one.spec.resize, one.margin, one.similarity)
                 for label, one in zip((*things, *sample.absent), found, strict=True)

@@ -46,15 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def evaluate(asked: Namespace, console: Console) -> None:
     """Measure what is not measured yet, then write the report of all that is."""
     data = opened(asked).first(asked.first_files)
-    spec = spec_of(asked)
+    localizer = None if asked.maps or asked.report_only else open_model(asked)
+    spec = spec_of(asked) if localizer is None else localizer.spec
     kernels = Kernels(sides=(0, *asked.kernels)) if asked.kernels else Kernels()
     if not asked.report_only:
-        localizer = None if asked.maps else open_model(asked, spec)
-        answers = (
-            FolderAnswers(asked.maps)
-            if localizer is None
-            else ModelAnswers(localizer, data.labels, asked.templates, asked.classify)
-        )
+        answers = answers_of(asked, data, localizer)
         records = Records(asked.out, about(asked, data, spec, kernels, localizer), asked.shard)
         try:
             with bar(data.name) as tick:
@@ -69,6 +65,13 @@ def evaluate(asked: Namespace, console: Console) -> None:
     console.print(to_markdown(begun, counted, figures), markup=False, soft_wrap=True)
     for file in files:
         console.print(f"[dim]wrote {file}[/]", soft_wrap=True)
+
+
+def answers_of(asked: Namespace, data: DataSet, localizer: Localizer | None) -> ModelAnswers | FolderAnswers:
+    """Whose answers are judged."""
+    if localizer is None:
+        return FolderAnswers(asked.maps)
+    return ModelAnswers(localizer, data.labels, asked.templates, asked.classify, asked.together)
 
 
 def opened(asked: Namespace) -> DataSet:
@@ -88,8 +91,13 @@ def opened(asked: Namespace) -> DataSet:
 
 
 def spec_of(asked: Namespace) -> Spec:
-    """The spec asked for, with the switches that were set one by one. What is asked for is there, so that presence is `any`."""
-    changes: dict[str, Any] = {}
+    """The spec asked for, with the switches that were set one by one."""
+    return named_spec(asked.spec).replace(**changes_of(asked))
+
+
+def changes_of(asked: Namespace) -> dict[str, Any]:
+    """The switches set one by one. What is asked for is there: a margin that says otherwise would hide how well it was found."""
+    changes: dict[str, Any] = {"presence": "any"}
     for each in asked.set:
         name, equals, value = each.partition("=")
         if not equals:
@@ -98,17 +106,18 @@ def spec_of(asked: Namespace) -> Spec:
             changes[name] = json.loads(value)
         except ValueError:
             changes[name] = value
-    return named_spec(asked.spec).replace(**{"presence": "any", **changes})
+    return changes
 
 
-def open_model(asked: Namespace, spec: Spec) -> Localizer:
-    """The model; `--method` needs a Localizer that has methods."""
-    options: dict[str, Any] = {"device": asked.device, "preset": asked.preset, "spec": spec, "threads": asked.threads}
+def open_model(asked: Namespace) -> Localizer:
+    """The model, under the method's own spec with the switches that were set."""
+    options: dict[str, Any] = {"device": asked.device, "preset": asked.preset, "threads": asked.threads}
     if asked.method:
         if "method" not in inspect.signature(Localizer.__init__).parameters:
             raise DataError("this version of `Localizer` knows no `method`; leave --method out")
         options["method"] = asked.method
-    return Localizer(asked.model, **options)
+    own = Localizer(asked.model, spec=asked.spec, **options)
+    return Localizer(own.bundle, spec=own.spec.replace(**changes_of(asked)), **options)
 
 
 @contextmanager
@@ -167,7 +176,8 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     add("--threads", type=positive)
     add("--spec", choices=tuple(SPECS), default="default")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="one switch of the spec; may repeat")
-    add("--templates", default="plain", help="plain, paper, imagenet, or a sentence with {} in it")
+    add("--templates", help="plain, paper, imagenet, or a sentence with {} in it (none: the method's own)")
+    add("--together", action="store_true", help="ask for all labels of a picture in one call, where they may compete")
     add("--protocols", type=several("protocol", PROTOCOLS), default=DEFAULTS, help=f"of {', '.join(PROTOCOLS)}")
     add("--kernels", type=odd_sides, help="sides of the kernels that the grid tries (41,43,...,61)")
     add("--classify", action=argparse.BooleanOptionalAction, default=True, help="rank all labels, for Top-1 and Top-5")

@@ -66,8 +66,9 @@ def about(asked: Namespace, data: DataSet, spec: Spec, kernels: Kernels, localiz
         "answers": {"folder": str(asked.maps)} if localizer is None else {name: info[name] for name in kept if name in info},
         "method": asked.method or "default",
         "preset": asked.preset,
-        "templates": asked.templates,
+        "templates": asked.templates or "the method's own",
         "classify": asked.classify,
+        "together": asked.together,
         "spec": spec.to_dict(),
         "protocols": list(asked.protocols),
         "grid": {"interpolations": list(kernels.interpolations), "sides": list(kernels.sides)}
