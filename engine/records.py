@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,7 @@ def check_fields(record: object) -> None:
         object.__setattr__(record, name, _conform(expected, getattr(record, name), name))
 
 
+@functools.cache  # resolving types takes longer than all else that a record does
 def fields_of(kind: type[Any]) -> dict[str, object]:
     """Give the fields of a dataclass with their resolved types, in order of declaration."""
     hints = get_type_hints(kind)
@@ -92,6 +94,7 @@ def _conform(expected: object, value: object, where: str) -> object:
     return _scalar(expected, value, where)
 
 
+@functools.cache
 def _optional(kind: type[Any]) -> frozenset[str]:
     unset = dataclasses.MISSING
     return frozenset(
