@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.boxes import cut_at, prepared
 from engine.spec import Spec
 
 
@@ -14,7 +15,8 @@ def box_masks(saliency: NDArray[np.float32], xyxy: NDArray[np.float32], spec: Sp
     masks = np.zeros((len(xyxy), *saliency.shape), dtype=np.bool_)
     if not len(xyxy):
         return masks
-    bright = saliency > np.float32(spec.threshold * float(saliency.max()))
+    values = prepared(saliency, spec)
+    bright = values > cut_at(values, spec, float(values.max()))
     _, parts, stats, _ = cv2.connectedComponentsWithStats(bright.view(np.uint8), connectivity=spec.connectivity)
     corners = np.concatenate([stats[:, :2], stats[:, :2] + stats[:, 2:4]], axis=1)
     for mask, box in zip(masks, xyxy, strict=True):

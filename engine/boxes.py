@@ -62,8 +62,7 @@ def find_boxes(saliency: NDArray[np.floating], spec: Spec) -> Boxes:
     box's score is the mean saliency of what it was drawn around. A map without a positive value gives no box; raises
     `ValueError` when the map is not finite.
     """
-    require("saliency", saliency, ("H", "W"))
-    values = morph(saliency, *(kernel_side(share, saliency.shape[:2]) for share in (spec.dilate, spec.erode)))
+    values = prepared(saliency, spec)
     peak = float(values.max())
     if not np.isfinite(peak):
         raise ValueError("`saliency` must be finite, found NaN or infinity; use a bundle of higher precision")
@@ -85,6 +84,13 @@ def find_boxes(saliency: NDArray[np.floating], spec: Spec) -> Boxes:
         candidates = _parts(values[window], foreground[window], spec.connectivity, spec.min_area * values.size)
     found = _ranked(candidates, spec, values.size)
     return Boxes(found.xyxy + np.array([left, top, left, top], np.float32), found.scores)
+
+
+def prepared(saliency: NDArray[np.floating], spec: Spec) -> Floats:
+    """A map (H, W) after the morphology that the spec asks for: what is cut."""
+    require("saliency", saliency, ("H", "W"))
+    height, width = saliency.shape
+    return morph(saliency, *(kernel_side(share, (height, width)) for share in (spec.dilate, spec.erode)))
 
 
 def cut_at(values: Floats, spec: Spec, peak: float) -> np.float32:

@@ -48,9 +48,14 @@ def check_fields(record: object) -> None:
         object.__setattr__(record, name, _conform(expected, getattr(record, name), name))
 
 
-@functools.cache  # resolving types takes longer than all else that a record does
 def fields_of(kind: type[Any]) -> dict[str, object]:
     """Give the fields of a dataclass with their resolved types, in order of declaration."""
+    known: Any = kind  # mypy holds that a class cannot be hashed
+    return _resolved(known)
+
+
+@functools.cache  # resolving types takes longer than all else that a record does
+def _resolved(kind: type[Any]) -> dict[str, object]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
@@ -94,7 +99,6 @@ def _conform(expected: object, value: object, where: str) -> object:
     return _scalar(expected, value, where)
 
 
-@functools.cache
 def _optional(kind: type[Any]) -> frozenset[str]:
     unset = dataclasses.MISSING
     return frozenset(
