@@ -81,16 +81,29 @@ def drive(module: ModuleType, folder: Path, major: int) -> None:
     rest = {name: feeds[1][name] for name in ("which", "scale")}
     np.testing.assert_array_equal(held.run(rest)["embeddings"], wanted(graph, {**rest, "pixels": feeds[0]["pixels"]}))
     assert card.uploaded - sent == sum(value.nbytes for value in rest.values())
+    beside = session.hold({"pixels": feeds[3]["pixels"]})  # while the first is in use
+    there = (fake.contexts, card.left())
+    np.testing.assert_array_equal(beside.run(rest)["embeddings"], wanted(graph, {**rest, "pixels": feeds[3]["pixels"]}))
+    end = beside.start(rest)  # keeps the session from others until its end is seen
+    del beside
+    np.testing.assert_array_equal(held.run(rest)["embeddings"], wanted(graph, {**rest, "pixels": feeds[0]["pixels"]}))
+    np.testing.assert_array_equal(end()["embeddings"], wanted(graph, {**rest, "pixels": feeds[3]["pixels"]}))
+    del end
+    beside = session.hold({"pixels": feeds[4]["pixels"]})
+    np.testing.assert_array_equal(beside.run(rest)["embeddings"], wanted(graph, {**rest, "pixels": feeds[4]["pixels"]}))
+    assert (fake.contexts, card.left()) == there  # an upload, and nothing made
     np.testing.assert_array_equal(session.run(feeds[2])["embeddings"], wanted(graph, feeds[2]))
     assert fake.builds == [{"flags": set(), "level": 3}]  # once, without TF32
     again = module.TensorRTBackend(trt=fake, driver=card).open(graph)
     np.testing.assert_array_equal(again.run(feeds[3])["embeddings"], wanted(graph, feeds[3]))
     assert len(fake.builds) == 1
     reopened = on_a_new_thread(backend.open, graph)
+    held_there = on_a_new_thread(reopened.hold, {"pixels": feeds[1]["pixels"]})
+    del held_there
     held_there = on_a_new_thread(reopened.hold, {"pixels": feeds[2]["pixels"]})
     end = on_a_new_thread(held_there.start, rest)
     np.testing.assert_array_equal(on_a_new_thread(end)["embeddings"], wanted(graph, {**rest, "pixels": feeds[2]["pixels"]}))
     CURRENT.index = 0  # as after another library's work on another card
-    del session, held, again, pending, end, backend, reopened, held_there
+    del session, held, beside, again, pending, end, backend, reopened, held_there
     gc.collect()
     assert card.left() == {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "events": 0}

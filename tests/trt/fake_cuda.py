@@ -34,13 +34,14 @@ class FakeCard:
         self.events: dict[int, tuple[int, int]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.hosts: dict[int, Bytes] = {}
-        self.recording: list[Callable[[], None]] | None = None
+        self.recording: dict[int, list[Callable[[], None]]] = {}  # by stream: others go on meanwhile
         self.next, self.uploaded = 4096, 0
         self.identity = EngineTarget("Test Card", "9.0", "13.0")
 
     def number(self, step: int = 4096) -> int:
-        self.next += step
-        return self.next
+        with self.lock:
+            self.next += step
+            return self.next
 
     def select(self) -> None:
         CURRENT.index = self.index
@@ -88,7 +89,7 @@ class FakeCard:
         if stream not in self.streams:
             raise Misuse(f"work on stream {stream}, which is the default one or was given back")
         with self.lock:
-            (self.queues[stream] if self.recording is None else self.recording).append(work)
+            self.recording.get(stream, self.queues[stream]).append(work)
 
     def upload(self, pointer: int, host: Bytes, stream: int) -> None:
         if id(host) not in self.hosts:
@@ -117,7 +118,8 @@ class FakeCard:
             self.advance(stream, count)
 
     def synchronize(self, stream: int) -> None:
-        self.advance(stream, len(self.queues[stream]))
+        with self.lock:
+            self.advance(stream, len(self.queues[stream]))
 
     def advance(self, stream: int, count: int) -> None:
         """Do the first pieces of work of a stream; events after them move up."""
@@ -132,13 +134,13 @@ class FakeCard:
         self.check_selected()
         if self.queues[stream]:
             raise Misuse("a capture on a stream that still has work to do")
-        self.recording = []
+        self.recording[stream] = []
         try:
             work()
             graph = self.number()
-            self.graphs[graph] = self.recording
+            self.graphs[graph] = self.recording[stream]
         finally:
-            self.recording = None
+            del self.recording[stream]
         return graph
 
     def launch(self, graph: int, stream: int) -> None:

@@ -207,6 +207,7 @@ class Engine(Guarded):
         self._fake.card.check_selected()
         if strategy.name != "USER_MANAGED":
             raise Misuse("the context's memory must be ours")
+        self._fake.contexts += 1
         return Context(self._fake, self)
 
 
@@ -256,7 +257,7 @@ class Context(Guarded):
             raise Misuse("a run before all addresses, shapes and the scratch memory were set")
         if "enqueue" in self._fake.fails:
             return False
-        if card.recording is not None:
+        if stream in card.recording:
             if "capture" in self._fake.fails:
                 return False
             if not self._runs:
@@ -305,6 +306,7 @@ class Fake(types.SimpleNamespace):
         self.major, self.card, self.fails = major, card, set(fails)
         self.first_log = None
         self.builds: list[dict[str, Any]] = []
+        self.contexts = 0  # that were ever made
         self.__version__ = {10: "10.16.1.11", 11: "11.4.0.106"}[major]
         severity = enum.IntEnum("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "INFO": 3, "VERBOSE": 4})
         self.ILogger = type("ILogger", (), {"Severity": severity})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.trt.drive import drive
 
-NAMES = ("driver", "build", "cache", "session", "backend")
+NAMES = ("driver", "build", "cache", "memory", "session", "backend")
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "weak typing": ("build", 'return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0', "return 0"),
     "the flag's number of one major in both": (
@@ -78,20 +78,32 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "held inputs sent anyway": (
         "session",
-        "{**self.held, **inputs}, capture=self.capture)",
-        "dict(self.held), capture=self.capture)",
+        "self.engine, inputs, capture=self.capture)",
+        "self.engine, {}, capture=self.capture)",
+    ),
+    "a session for every hold": ("session", "session = idle.pop()", "raise IndexError"),
+    "what was held before stays": ("session", "            session.upload_held(inputs)", "            pass"),
+    "a session given to the next while it is in use": (
+        "session",
+        "weakref.finalize(self, idle.append, session).atexit = False",
+        "idle.append(session)",
     ),
     "nothing given back": ("session", "self.closing = weakref.finalize(self, self.resources.release)", "pass"),
     "opening on a thread with another card": ("backend", "        self.driver.select()\n        key =", "        key ="),
-    "holding on a thread with another card": (
+    "opening a session on a thread with another card": (
         "session",
         "        driver.select()\n        self.stream",
         "        self.stream",
     ),
     "starting on a thread with another card": (
         "session",
-        "        self.driver.select()\n        with self.order:",
-        "        with self.order:",
+        "        self.driver.select()\n        with self.order:\n            staging",
+        "        with self.order:\n            staging",
+    ),
+    "holding on a thread with another card": (
+        "session",
+        "        self.driver.select()\n        with self.order:\n            for",
+        "        with self.order:\n            for",
     ),
     "waiting on a thread with another card": (
         "session",
@@ -99,12 +111,12 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                self.driver.wait_for_event(run.event)",
     ),
     "giving back on a thread with another card": (
-        "session",
+        "memory",
         "        self.driver.select()\n        for stream in self.streams:",
         "        for stream in self.streams:",
     ),
     "a logger per build": ("build", "@functools.cache\n", ""),
-    "graphs kept": ("session", "            self.driver.close_graph(graph)", "            pass"),
+    "graphs kept": ("memory", "            self.driver.close_graph(graph)", "            pass"),
     "engines never kept": ("backend", "self.cache.store(graph.stem, key, built.plan, time.perf_counter() - started)", "pass"),
 }
 

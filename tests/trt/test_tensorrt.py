@@ -15,6 +15,7 @@ from runtime.backends.tensorrt import EngineOptions, TensorRTBackend, backend
 from runtime.backends.tensorrt.build import EngineError, build_plan
 from runtime.backends.tensorrt.cache import EngineCache
 from runtime.backends.tensorrt.driver import CudaDriver, EngineTarget
+from runtime.backends.tensorrt.session import IDLE
 from runtime.errors import DeviceError, DeviceMemoryError, DeviceWarning
 from tests.configs import photo
 from tests.trt.drive import drive, feed, small_graph, wanted
@@ -103,6 +104,40 @@ def test_threads_that_run_at_once_get_their_own_answers(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for inputs, found in zip(feeds, pool.map(session.run, feeds), strict=True):
             np.testing.assert_array_equal(found["embeddings"], wanted(small_graph(tmp_path), inputs))
+
+
+def test_a_scene_after_another_costs_an_upload_and_makes_nothing(tmp_path: Path) -> None:
+    backend, fake, card = opened()
+    session, graph = backend.open(small_graph(tmp_path)), small_graph(tmp_path)
+    rest = {name: feed(0)[name] for name in ("which", "scale")}
+    session.hold({"pixels": feed(0)["pixels"]}).run(rest)
+    there, sent = (fake.contexts, card.left()), card.uploaded
+    for seed in range(1, 4):
+        held = session.hold({"pixels": feed(seed)["pixels"]})
+        again = held.hold({"scale": feed(seed)["scale"]}) if seed == 3 else held  # other names: a session of its own
+        found = again.run({name: value for name, value in rest.items() if name not in again.held})
+        np.testing.assert_array_equal(found["embeddings"], wanted(graph, {**rest, **again.held}))
+        if seed < 3:
+            assert (fake.contexts, card.left()) == there
+            assert card.uploaded - sent == seed * sum(value.nbytes for value in feed(0).values())
+        del held, again
+
+
+def test_sessions_that_wait_for_a_scene_are_few_and_those_in_use_are_nobody_elses(tmp_path: Path) -> None:
+    backend, fake, _ = opened()
+    session, graph = backend.open(small_graph(tmp_path)), small_graph(tmp_path)
+
+    def ask(seed: int) -> None:
+        pixels, rest = feed(seed)["pixels"], {name: feed(0)[name] for name in ("which", "scale")}
+        held = session.hold({"pixels": pixels})
+        for _ in range(3):
+            np.testing.assert_array_equal(held.run(rest)["embeddings"], wanted(graph, {**rest, "pixels": pixels}))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(ask, range(24)))
+    (idle,) = session.idle.values()
+    assert 1 <= len(idle) <= IDLE
+    assert fake.contexts <= 1 + 24
 
 
 def test_runs_that_fail_cost_no_staging_memory(tmp_path: Path) -> None:

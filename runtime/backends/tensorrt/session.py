@@ -11,36 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.backends.session import Arrays, Outputs, Pending
 from runtime.backends.tensorrt.build import EngineError, TensorRT
 from runtime.backends.tensorrt.driver import Bytes, Driver
+from runtime.backends.tensorrt.memory import TYPES, CardResources, TensorBuffer, as_bytes, from_bytes
 from runtime.errors import DeviceError, DeviceWarning
 
 STAGING_SETS = 2  # the next run is put on the stream while one is under way
+IDLE = 2  # sessions that wait, with their memory on the card, for the next inputs to be held
 SCRATCH_ALIGNMENT = 256  # the least that TensorRT wants its scratch memory to be
-TYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "INT64": "int64",
-    "INT32": "int32",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "BOOL": "bool",
-}
 Engine = Any  # of TensorRT
 Staging = Mapping[str, Bytes]  # pinned memory of the host for every tensor that is copied to or from the card
-
-
-@dataclass(frozen=True, slots=True)
-class TensorBuffer:
-    """Memory on the card for one input or output of the engine, with its type and shape."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    pointer: int
-    is_input: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -51,31 +33,6 @@ class PendingRun:
     event: int
     outputs: Outputs | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)  # of those who wait for it
-
-
-@dataclass(slots=True)
-class CardResources:
-    """All that has to be given back to the card."""
-
-    driver: Driver
-    pointers: list[int] = field(default_factory=list)
-    pinned: list[Bytes] = field(default_factory=list)
-    streams: list[int] = field(default_factory=list)
-    graphs: list[int] = field(default_factory=list)
-
-    def release(self) -> None:
-        """Wait for the streams, then give everything back; called on any thread."""
-        self.driver.select()
-        for stream in self.streams:
-            self.driver.synchronize(stream)
-        for graph in self.graphs:
-            self.driver.close_graph(graph)
-        for pointer in self.pointers:
-            self.driver.free(pointer)
-        for host in self.pinned:
-            self.driver.free_pinned(host)
-        for stream in self.streams:
-            self.driver.close_stream(stream)
 
 
 class TensorRTSession:
@@ -91,7 +48,8 @@ class TensorRTSession:
         capture: bool = False,
     ) -> None:
         self.trt, self.driver, self.engine, self.capture = trt, driver, engine, capture
-        self.held = dict(held or {})
+        self.held = frozenset(held or {})  # names of the inputs that stay on the card
+        self.idle: dict[frozenset[str], deque[TensorRTSession]] = {}  # by what they hold; each is one that nobody uses
         self.order = threading.Lock()  # of the stream: one start after another
         self.lock = threading.Lock()  # of the two queues below; never held while the card is waited for
         self.resources = CardResources(driver)
@@ -104,8 +62,9 @@ class TensorRTSession:
         self.tensors = {name: self.allocate_tensor(name) for name in names}
         self.allocate_scratch()
         self.free: deque[Staging] = deque(self.allocate_staging() for _ in range(STAGING_SETS))
+        self.held_memory = {name: self.allocate_pinned(self.tensors[name]) for name in self.held}
         self.pending: deque[PendingRun] = deque()
-        self.upload_held()
+        self.upload_held(held or {})
         self.warm_up()
         self.graph = self.capture_graph() if capture else None
 
@@ -148,12 +107,13 @@ class TensorRTSession:
         self.resources.pinned.append(host)
         return host
 
-    def upload_held(self) -> None:
-        """Upload the held inputs, once."""
-        for name, value in self.held.items():
-            host = self.allocate_pinned(self.tensors[name])
-            host[:] = as_bytes(name, value, self.tensors[name])
-            self.driver.upload(self.tensors[name].pointer, host, self.stream)
+    def upload_held(self, held: Arrays) -> None:
+        """Upload the inputs that stay. What is still on the stream, if anything, are runs whose outputs nobody asks for."""
+        self.driver.select()
+        with self.order:
+            for name, host in self.held_memory.items():
+                host[:] = as_bytes(name, held[name], self.tensors[name])
+                self.driver.upload(self.tensors[name].pointer, host, self.stream)
 
     def warm_up(self) -> None:
         """Run once on zeros: TensorRT puts work off until then, and only a warm context may be captured as a graph."""
@@ -247,19 +207,42 @@ class TensorRTSession:
                     self.free.append(run.staging)
             return run.outputs
 
-    def hold(self, inputs: Arrays) -> TensorRTSession:
-        """A session on the same engine with a context of its own, some of whose inputs stay on the card."""
-        return TensorRTSession(self.trt, self.driver, self.engine, {**self.held, **inputs}, capture=self.capture)
+    def hold(self, inputs: Arrays) -> HeldSession:
+        """A session on the same engine, some of whose inputs stay on the card.
+
+        It is one that did the same before and that nobody uses any more, which costs an upload; a new one where there is none.
+        """
+        idle = self.idle.setdefault(frozenset(inputs), deque(maxlen=IDLE))
+        try:
+            session = idle.pop()  # of one piece: threads that come at once get different ones
+        except IndexError:
+            session = TensorRTSession(self.trt, self.driver, self.engine, inputs, capture=self.capture)
+        else:
+            session.upload_held(inputs)
+        return HeldSession(self, session, inputs, idle)
 
 
-def as_bytes(name: str, value: NDArray[Any], tensor: TensorBuffer) -> Bytes:
-    """An input as bytes; its type and shape must be the engine's."""
-    array = np.ascontiguousarray(value)
-    if array.dtype != tensor.dtype or tuple(np.shape(value)) != tensor.shape:
-        raise DeviceError(f"`{name}` must be {tensor.dtype} {tensor.shape}, found {array.dtype} {np.shape(value)}")
-    return array.reshape(-1).view(np.uint8)
+class HeldSession:
+    """A session that holds inputs on the card, for as long as somebody has this; then it waits for others."""
 
+    def __init__(self, engine: TensorRTSession, session: TensorRTSession, held: Arrays, idle: deque[TensorRTSession]) -> None:
+        self.engine, self.session, self.held = engine, session, dict(held)
+        # Called by the collector, at any time: appending waits for no lock, and where there are enough the oldest is let go.
+        weakref.finalize(self, idle.append, session).atexit = False
 
-def from_bytes(host: Bytes, tensor: TensorBuffer) -> NDArray[np.float32]:
-    """A copy of an output in its own shape; halves come back as float32, as from every backend."""
-    return np.array(host.view(tensor.dtype).reshape(tensor.shape), dtype=np.float32)
+    def run(self, inputs: Arrays) -> Outputs:
+        """Run once and wait."""
+        return self.start(inputs)()
+
+    def start(self, inputs: Arrays) -> Pending:
+        """Begin a run; until its end is seen nobody else gets the session."""
+        pending = self.session.start(inputs)
+
+        def finish(held: HeldSession = self) -> Outputs:
+            return pending()
+
+        return finish
+
+    def hold(self, inputs: Arrays) -> HeldSession:
+        """A session that holds these as well."""
+        return self.engine.hold({**self.held, **inputs})
