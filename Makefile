@@ -3,6 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 GPU ?= .venv-gpu
+GPU_INTERPRETER = $(or $(GPU_PYTHON),$(GPU)/bin/python)
+GPU_RUN = $(GPU_INTERPRETER) -m bench.gpu
+GPU_TRIAL = $(findstring cpu,$(GPU_OPTIONS))
+PART ?= 60
 RTX ?= .venv-rtx
 ORT ?= .venv-ort-gpu
 ONNXRUNTIME_GPU = onnxruntime-gpu~=1.31.1
@@ -15,7 +19,7 @@ JOBS ?= 2
 SECONDS_LONG ?= 120
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench bench-check compare gpu clean
+.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench bench-check compare gpu gpu-install gpu-bundles gpu-engines gpu-compare gpu-pack clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,9 +76,34 @@ bench-check: $(VENV)/dev.stamp  ## the same once each, with timing off
 compare: $(VENV)/bench.stamp  ## ours beside PyTorch and the packages of the field (BACKBONE=RN50; its bundles are built once)
 	$(BIN)/python -m bench.compare --build --backbone $(BACKBONE)
 
-gpu: $(GPU)/gpu.stamp  ## measure this machine's NVIDIA card (its own environment; bundles and engines are built once)
-	$(GPU)/bin/python -m bench.compare --device cuda --build
-	$(GPU)/bin/python -m bench.accuracy.parity --device cuda --device tensorrt --pictures 4
+gpu-install:  ## check the driver, then make the environment of the card (GPU_PYTHON=: check that interpreter instead)
+ifeq ($(GPU_TRIAL),)
+	@$(PYTHON) bench/gpu/check.py driver
+endif
+ifdef GPU_PYTHON
+	@$(GPU_PYTHON) bench/gpu/check.py build $(GPU_TRIAL)
+else
+	@$(MAKE) --no-print-directory $(GPU)/gpu.stamp
+endif
+
+gpu-bundles:  ## build the bundles to measure, fp16 first, and the answers of float32 on the processor
+	$(GPU_RUN) bundles $(GPU_OPTIONS)
+	$(GPU_RUN) reference $(GPU_OPTIONS)
+
+gpu-engines:  ## build the TensorRT engines of these bundles
+	$(GPU_RUN) engines $(GPU_OPTIONS)
+
+gpu:  ## measure the card, group by group; the record is written after each, and a second run goes on
+	@$(GPU_INTERPRETER) bench/gpu/check.py $(GPU_TRIAL)
+	$(GPU_RUN) measure $(GPU_OPTIONS)
+
+gpu-compare:  ## ours beside PyTorch on this machine's card
+	$(GPU_INTERPRETER) -m bench.compare --device cuda --build
+
+gpu-pack: $(VENV)/dev.stamp  ## one folder, in parts, for a card's machine without a registry: bundles, answers, wheels, a script (PART=MiB)
+	$(BIN)/python -m bench.gpu bundles $(GPU_OPTIONS)
+	$(BIN)/python -m bench.gpu reference $(GPU_OPTIONS)
+	$(BIN)/python -m bench.gpu pack --part $(PART) $(GPU_OPTIONS)
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) $(GPU) $(RTX) $(ORT) out build *.egg-info

@@ -21,7 +21,7 @@ from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
 from export.instant import BlankGraph, InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, run_once, save_graph, signature
-from export.options import LARGE, SLOTS, SMALLER, BuildOptions, versions
+from export.options import HALVES, LARGE, SLOTS, SMALLER, BuildOptions, versions
 from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded, sha256_of
 
@@ -130,10 +130,13 @@ def write_image_half(write: Write, parts: Parts, loaded: Loaded, options: BuildO
     blank = torch.zeros(SLOTS, side, side, 3, dtype=torch.uint8)
     image = ImageGraph(pixels, parts.encoder, parts.dtype)
     write("image", image, {"pixels": blank[:1]}, ("maps", "embedding"), weights)
-    masked = MaskedGraph(pixels, parts.encoder, parts.dtype, (side, height, width), masks_of(options))
+    half = options.precision == "int8-symmetric"  # which lies over half precision, while the picture's own maps stay float32
+    encoder, dtype = (to_half(copy.deepcopy(parts.encoder)), torch.float16) if half else (parts.encoder, parts.dtype)
+    masked = MaskedGraph(pixels, encoder, dtype, (side, height, width), masks_of(options))
     passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
-    write("masked", masked, passes, ("embeddings",), weights)
-    write_stand_ins(write, masked, passes, (parts, loaded, options), weights)
+    halves = WeightsFile(folder / HALVES, shared=weights) if half else weights
+    write("masked", masked, passes, ("embeddings",), halves)
+    write_stand_ins(write, masked, passes, (parts, loaded, options), halves)
     if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
         write_instant(write, parts.encoder, pixels, parts, weights)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from runtime import Localizer
+from runtime.bundles import Bundle, open_bundle
 from runtime.pictures import read_picture
 from runtime.threads import default_threads
 
@@ -21,7 +23,16 @@ Ranges = dict[str, tuple[float, float]]
 Inputs = dict[str, NDArray[Any]]
 
 
-def passes(bundle: Path, pictures: Sequence[Path]) -> Iterator[Inputs]:
+def open_small(folder: Path) -> Bundle:
+    """A bundle that runs its passes by the graph of a smaller batch, where it has one: few are run here, on a processor."""
+    bundle = open_bundle(folder)
+    graphs = dict(bundle.manifest.graphs)
+    small = graphs.pop("masked-small", graphs["masked"])
+    manifest = replace(bundle.manifest, batch=small.inputs["which"][1][0], graphs={**graphs, "masked": small})
+    return replace(bundle, manifest=manifest)
+
+
+def passes(bundle: Bundle, pictures: Sequence[Path]) -> Iterator[Inputs]:
     """A bundle's masked passes on pictures, evenly chosen from each one's live maps, in full batches; a blank one comes first."""
     localizer = Localizer(bundle, device="cpu")
     encoder, size = localizer.encoder, localizer.manifest.batch
@@ -42,9 +53,10 @@ def ranges(model: onnx.ModelProto, names: Sequence[str], batches: Iterator[Input
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    for name in names:
+    for name in names:  # halves are widened first: on a processor reductions have kernels for float32 alone
+        watched.graph.node.append(helper.make_node("Cast", [name], [f"{name}.float"], to=onnx.TensorProto.FLOAT))
         for kind in ("ReduceMin", "ReduceMax"):
-            watched.graph.node.append(helper.make_node(kind, [name], [f"{name}.{kind}"], keepdims=0))
+            watched.graph.node.append(helper.make_node(kind, [f"{name}.float"], [f"{name}.{kind}"], keepdims=0))
             watched.graph.output.append(helper.make_tensor_value_info(f"{name}.{kind}", onnx.TensorProto.FLOAT, []))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = default_threads()

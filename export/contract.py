@@ -103,8 +103,11 @@ def typing(model: onnx.ModelProto) -> Iterator[str]:
     types: Types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         types[value.name] = value.type.tensor_type.elem_type
+    in_eight_bits = any(node.op_type in QUANTISED for node in model.graph.node)
     for node in model.graph.node:
         given = [types[name] for name in node.input if name in types]
+        if in_eight_bits and node.op_type == "Conv" and TensorProto.FLOAT in given:
+            yield f"{node_name(node)}: where others take eight bits it must compute in half precision, not in float32"
         if TensorProto.UINT8 in given and node.op_type not in ("Cast", *QUANTISED):
             yield f"{node_name(node)}: bytes must be cast to floats before anything else"
         if node.op_type == "ArgMax" and not set(given) <= FLOATS:

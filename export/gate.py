@@ -14,6 +14,7 @@ from engine.metrics import box_agreement
 from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
+from export.calibration import open_small
 from export.options import EIGHT_BITS, PICTURES
 from export.reference import Floats, Reference
 from runtime import Localization, Localizer, Query, Scene
@@ -95,7 +96,7 @@ class Compared:
 def measure(folder: Path, reference: Reference, spec: Spec, allowed: Tolerance) -> Parity:
     """Run a bundle with the real runtime on a sample of passes per picture and compare every stage."""
     # Any map above the base counts: boxes are compared whether or not the thing is there.
-    localizer = Localizer(folder, device="cpu", spec=spec.replace(presence="any"))
+    localizer = Localizer(open_small(folder), device="cpu", spec=spec.replace(presence="any"))
     found = [compare(localizer, reference, picture, prompt, allowed.score_error) for picture, prompt in gate_pictures()]
     return Parity(
         pictures=len(found),

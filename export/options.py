@@ -25,6 +25,7 @@ BUILT_WITH = ("torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime")
 
 PASS_PIXELS = 32 * 224 * 224  # a batch of 32 at CLIP's usual size; larger pictures get smaller batches
 LARGEST_BATCH, SLOTS = 32, 2
+HALVES = "masked.onnx.weights"  # in half precision, until a graph in eight bits takes their place
 LARGE, SMALLER = 64, 8  # from this batch on, a graph of an eighth of it is written too, for cards that are full
 PICTURES = Path(__file__).parent / "pictures"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

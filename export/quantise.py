@@ -1,8 +1,11 @@
 """The masked graph in eight bits: Q/DQ before its inner convolutions or products, all else as it was.
 
 Only the passes are quantised: the image graph, and with it the maps, stay float32. Inside the masked graph pixels, masks,
-the stem (three convolutions on few channels), the attention pool and the L2 norm stay float32, and so do the outputs of what
-is quantised. Measured on demo-rn with OpenVINO, six pictures of the emoji world, calibrated on sixteen others or on the
+the stem (three convolutions on few channels), the attention pool and the L2 norm stay in floats, and so do the outputs of what
+is quantised. For processors floats are float32; for NVIDIA's cards (`int8-symmetric`) the encoder is in half precision, and
+what its blocks pool and add is quantised too, so that tensors cross the card's memory as bytes.
+
+Processors, measured on demo-rn with OpenVINO, six pictures of the emoji world, calibrated on sixteen others or on the
 photographs: maps that change sides of the base / error of scores / lowest cosine / mean agreement of boxes.
 
     inputs alone, minimum and maximum        2.6 % / 0.012 / 0.980 .. 0.996 / 0.995    as shipped
@@ -28,9 +31,10 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from engine.manifest import FileInfo, Manifest
 from export import calibration
-from export.calibration import Ranges
+from export.calibration import Ranges, open_small
 from export.contract import check_contract
 from export.onnx_files import WeightsFile, save_graph
+from export.options import HALVES
 from export.weights import sha256_of
 
 STEM = 3  # convolutions of a CLIP ResNet before its stages
@@ -38,20 +42,26 @@ KINDS = ("Conv", "MatMul", "Gemm")
 
 
 def quantise_bundle(folder: Path, manifest: Manifest, pictures: list[Path]) -> Manifest:
-    """Quantise the masked graph of a float32 bundle in its folder; gives the manifest of what lies there then."""
-    path = folder / manifest.graphs["masked"].file
-    model = onnx.load(path)
-    float_again(model)
-    inner = inner_nodes(model)
-    names = sorted({tensor for node in inner for tensor in (node.input[0], node.output[0])})  # the quantiser asks for both
-    found = calibration.ranges(model, names, calibration.passes(folder, pictures))
-    quantised = quantise(model, [node.name for node in inner], found, symmetric=manifest.precision == "int8-symmetric")
-    if manifest.precision == "int8-symmetric":
-        check_contract(quantised, "masked")
-    image = folder / manifest.graphs["image"].file
-    save_graph(quantised, path, weights_of(image))
+    """Quantise a bundle's masked graph, and the one of a smaller batch, in its folder; gives the manifest of what lies there."""
+    symmetric = manifest.precision == "int8-symmetric"
+    paths = [folder / manifest.graphs[name].file for name in ("masked-small", "masked") if name in manifest.graphs]
+    models = [onnx.load(path) for path in paths]
+    for model in models:
+        float_again(model)
+    inner, between = inner_nodes(models[0]), between_nodes(models[0]) if symmetric else []
+    names = {tensor for node in inner for tensor in (node.input[0], node.output[0])}  # the quantiser asks for both
+    found = calibration.ranges(models[0], sorted(names | set(between)), calibration.passes(open_small(folder), pictures))
+    shared = weights_of(folder / manifest.graphs["image"].file)
+    for path, model in zip(paths, models, strict=True):  # of one module: their tensors have the same names
+        if symmetric:
+            quantised = quantise_for_cards(model, [node.name for node in inner], between, found)
+            check_contract(quantised, path.stem)
+        else:
+            quantised = quantise(model, [node.name for node in inner], found)
+        save_graph(quantised, path, shared)
+    (folder / HALVES).unlink(missing_ok=True)
     files = {file.name: FileInfo(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())}
-    return dataclasses.replace(manifest, files={name: files[name] for name in manifest.files})
+    return dataclasses.replace(manifest, files={name: files[name] for name in manifest.files if name in files})
 
 
 def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -65,22 +75,52 @@ def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return kinds[first + 1 : -1]
 
 
-def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges, *, symmetric: bool = False) -> onnx.ModelProto:
-    """Put Q/DQ around these nodes: weights S8 by output channel, activations U8 by their ranges.
+def between_nodes(model: onnx.ModelProto) -> list[str]:
+    """What else is kept in eight bits on a card: what ResNets pool and add, so that it crosses the card's memory as bytes.
 
-    `symmetric` is what NVIDIA's parser takes: activations S8 too, every zero point 0, biases left as they are.
+    Of a sum only the shortcut is quantised here. Its other side comes straight from a convolution, which TensorRT runs in one
+    kernel with the sum and the ReLU; a step between the two would part them.
     """
-    low_high = {
-        name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
-        for name, (low, high) in found.items()
+    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    of_stem = next((node for node in model.graph.node if node.op_type == "AveragePool"), None)
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "AveragePool" and node is not of_stem:
+            found.append(node.input[0])
+        elif node.op_type == "Add" and makers.get(node.input[0]) == "Conv":
+            found.append(node.input[1])
+    return found
+
+
+def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges) -> onnx.ModelProto:
+    """Put Q/DQ around these nodes, as processors like it: weights S8 by output channel, activations U8 by their ranges."""
+    ranges = {
+        name: TensorData(lowest=np.float32(min(low, 0)), highest=np.float32(max(high, 0))) for name, (low, high) in found.items()
     }
-    quantizer = QDQQuantizer(
+    quantizer = make_quantizer(model, nodes, ranges, symmetric=False)
+    return finished(quantizer)
+
+
+def quantise_for_cards(model: onnx.ModelProto, nodes: list[str], between: list[str], found: Ranges) -> onnx.ModelProto:
+    """The same over half precision and as NVIDIA's parser takes it: activations S8, zero points 0, biases as they are."""
+    ranges = {
+        name: TensorData(lowest=np.float16(min(low, 0)), highest=np.float16(max(high, 0))) for name, (low, high) in found.items()
+    }
+    quantizer = make_quantizer(model, nodes, ranges, symmetric=True)
+    for tensor in between:
+        quantizer.quantize_activation_tensor(tensor)
+    return finished(quantizer)
+
+
+def make_quantizer(model: onnx.ModelProto, nodes: list[str], ranges: dict[str, TensorData], *, symmetric: bool) -> QDQQuantizer:
+    """ONNX Runtime's own, set to quantise what some nodes take, and nothing that they give."""
+    return QDQQuantizer(
         model,
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, low_high),
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=nodes,
         nodes_to_exclude=[],
         op_types_to_quantize=list(KINDS),
@@ -91,6 +131,10 @@ def quantise(model: onnx.ModelProto, nodes: list[str], found: Ranges, *, symmetr
             "OpTypesToExcludeOutputQuantization": list(KINDS),
         },
     )
+
+
+def finished(quantizer: QDQQuantizer) -> onnx.ModelProto:
+    """The graph with its steps put in."""
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantised: onnx.ModelProto = quantizer.model.model

@@ -8,12 +8,8 @@ from importlib import import_module
 from itertools import groupby
 from typing import Any
 
+from bench.agreement import disagreement
 from bench.compare.task import Agreement, Reference, Task
-
-# How far scores may be from the oracle's, by the precision they are computed in: relative to their own size, or, where
-# that cannot be resolved, in cosines. Scores are small differences of cosines; under random weights all masked copies
-# look alike, and what is left of a difference is below bf16's own grain. The table shows it; it is no fault of a contender.
-TOLERANCE = {"fp32": (0.01, 0.0), "tf32": (0.1, 0.003), "fp16": (0.1, 0.003), "bf16": (0.3, 0.03), "int8": (0.5, 0.05)}
 
 EVERY, SOME, NONE = "every map", "300 maps chosen by gradient", "one pass and its gradient"
 FEW, ONE = "some maps, chosen without words or gradient", "one pass"
@@ -42,10 +38,11 @@ class Contender:
         module, _, name = self.place.partition(":")
         return getattr(import_module(module), name)(task, reference, **self.options)
 
-    def accepts(self, agreement: Agreement) -> bool:
-        """Say whether scores this far from the oracle's are what its precision can do."""
-        relative, absolute = TOLERANCE[self.precision]
-        return agreement.deviation <= relative or agreement.error <= absolute
+    def disagreement(self, agreement: Agreement, trained: bool) -> str:
+        """Why its scores are not what its precision can do; nothing where they are, or where it has none."""
+        if not agreement.checked:
+            return ""
+        return disagreement(self.precision, agreement.deviation, agreement.error, agreement.spread, trained=trained)
 
 
 def ours(name: str, title: str, precision: str, computes: str = EVERY, /, *, group: str = "", **options: str) -> Contender:

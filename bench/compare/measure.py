@@ -134,9 +134,8 @@ def set_up(measured: Measured, contender: Contender, task: Task, patience: float
     try:
         worker.ready(patience)
         agreement = worker.ask("check", patience=patience)
-        if not contender.accepts(agreement):
-            size = f"by {agreement.deviation:.3g} of their size, {agreement.error:.2g} in cosines"
-            raise UnavailableError(f"its scores disagree with the oracle's {size}: more than {contender.precision} explains")
+        if reason := contender.disagreement(agreement, task.trained):
+            raise UnavailableError(f"it disagrees with the oracle: {reason}")
         row = measured.rows[contender.name] = Row.begin(contender, worker.ask("facts"), agreement)
     except UnavailableError as error:
         measured.drop(contender, str(error))

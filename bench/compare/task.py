@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.agreement import spread
 from runtime.bundles import bundle_name
 
 Floats = NDArray[np.float32]
@@ -36,6 +37,11 @@ class Task:
     threads: int
     batch: int  # of the contenders in PyTorch, and of bundles built for a card; 0: as the card has room
     passes: int  # masked passes of one turn; 0: whole pictures
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights know anything."""
+        return self.pretrained != "none"
 
     @property
     def on_card(self) -> bool:
@@ -79,10 +85,11 @@ class Agreement:
     """How far a contender's scores are from the oracle's on the sample; all 0 where it has no scores."""
 
     error: float  # root mean square of the difference, in cosines
-    deviation: float  # the same over the root mean square of the scores
+    deviation: float  # the same in units of the spread of the oracle's scores
     flips: int  # maps that are above the base for one and not for the other
     checked: int  # maps compared
     note: str = ""
+    spread: float = 1.0  # of its scores, in units of the oracle's
 
 
 @dataclass(frozen=True)
@@ -131,12 +138,12 @@ def picture_turn(localize: Callable[[], WholePicture]) -> Turn:
 def compare_scores(found: NDArray[np.floating], wanted: NDArray[np.floating], note: str = "") -> Agreement:
     """Hold scores (S,) relative to the base against the oracle's; NaN never agrees."""
     difference = np.asarray(found, np.float64) - wanted
-    size = float(np.sqrt(np.mean(np.square(wanted, dtype=np.float64))))
+    size = max(spread(wanted), 1e-12)
     error = float(np.sqrt(np.mean(difference**2)))
     error = error if np.isfinite(error) else float("inf")
     clear = np.abs(wanted) > CLOSE
     flips = int(((np.asarray(found) > 0) != (wanted > 0))[clear].sum())
-    return Agreement(error, error / max(size, 1e-12), flips, len(wanted), note)
+    return Agreement(error, error / size, flips, len(wanted), note, spread(found) / size)
 
 
 def choose_sample(live: NDArray[np.bool_], count: int = SAMPLE) -> NDArray[np.int64]:

@@ -8,17 +8,19 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bench.agreement import TOLERANCE
 from bench.compare import card
 from bench.compare import measure as measuring
 from bench.compare.command import main, parse
-from bench.compare.contenders import MAIN, NAMES, ON_CARD, ON_PROCESSOR, TOLERANCE, by_group, choose
+from bench.compare.contenders import MAIN, NAMES, ON_CARD, ON_PROCESSOR, by_group, choose
 from bench.compare.machine import best_rate, busy, processor_kinds
 from bench.compare.measure import Effort, measure
 from bench.compare.record import Row, rows_of
 from bench.compare.rounds import Taken, take_turns
-from bench.compare.task import Agreement, Turn, UnavailableError
+from bench.compare.task import Agreement, Turn, UnavailableError, compare_scores
 from bench.compare.worker import Worker
 from bench.terminal import step_lines
 from tests.bench.made import REFERENCE, TASK, Oracle, Rates, Steady, contender
@@ -70,7 +72,7 @@ def rows() -> dict[str, Row]:
 
 
 def test_what_disagrees_with_the_oracle_never_sees_a_clock(rows: dict[str, Row]) -> None:
-    assert "disagree with the oracle's by 0.5" in rows["wrong"].reason  # its turn would have ended its process
+    assert "disagrees with the oracle: scores are off by 0.5" in rows["wrong"].reason  # its turn would have ended its process
     assert rows["wrong"].turns == 0
 
 
@@ -101,9 +103,29 @@ def test_a_card_is_looked_at_before_and_after_each_contender_and_each_round(monk
 
 def test_precision_decides_what_agrees() -> None:
     exact, half = choose("cpu", ["exact"])[0], choose("cpu", ["torch-bf16"])[0]
-    near, far, lost = (Agreement(error, 3 * error, 0, 4) for error in (0.001, 0.02, float("inf")))
-    assert [exact.accepts(each) for each in (near, far, lost)] == [True, False, False]
-    assert [half.accepts(each) for each in (near, far, lost)] == [True, True, False]
+    near, far, lost = (Agreement(error, 10 * error, 0, 4) for error in (0.00009, 0.015, float("inf")))
+    assert [bool(exact.disagreement(each, True)) for each in (near, far, lost)] == [False, True, True]
+    assert [bool(half.disagreement(each, True)) for each in (near, far, lost)] == [False, False, True]
+    assert exact.disagreement(Agreement(0.0, 0.0, 0, 0, "no scores"), True) == ""
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("trained", [True, False])
+def test_scores_of_zero_and_constant_ones_agree_with_nothing(precision: str, trained: bool) -> None:
+    wanted = np.random.default_rng(0).normal(0.002, 0.013, 16).astype(np.float32)  # as RN50's under random weights
+    contender = replace(choose("cpu", ["exact"])[0], precision=precision)
+    assert contender.disagreement(compare_scores(wanted, wanted), trained) == ""
+    for found in (np.zeros(16), np.full(16, 0.01), np.full(16, np.nan), 100 * wanted):
+        assert contender.disagreement(compare_scores(found, wanted), trained), found
+    noise = np.random.default_rng(1).normal(0, 0.013, 16)  # of the right size, and nothing more
+    assert bool(contender.disagreement(compare_scores(noise, wanted), trained)) is (trained or precision == "fp32")
+
+
+def test_single_precision_that_was_rounded_is_told() -> None:
+    exact = choose("cuda", ["exact-cuda-fp32"])[0]
+    wanted = np.random.default_rng(0).normal(0, 0.1, 16)
+    assert exact.disagreement(compare_scores(wanted + 5e-5, wanted), True) == ""
+    assert "was TF32 taken?" in exact.disagreement(compare_scores(wanted + 2e-4, wanted), True)
 
 
 def test_a_worker_is_a_process_of_its_own_and_is_not_waited_for_longer_than_asked() -> None:

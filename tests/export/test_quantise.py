@@ -109,7 +109,7 @@ def test_what_lies_in_a_weights_file_is_not_stored_again(tiny_bundle: Path, tmp_
 
 def test_calibration_runs_real_passes(tiny_bundle: Path, tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "PASSES", 8)
-    found = list(calibration.passes(tiny_bundle, [PICTURES / "cat.jpg", PICTURES / "rocket.jpg"]))
+    found = list(calibration.passes(open_bundle(tiny_bundle), [PICTURES / "cat.jpg", PICTURES / "rocket.jpg"]))
     assert [len(batch["maps"]) for batch in found] == [32, 32, 32]
     assert not found[0]["pixels"].any()  # the blank batch
     assert not found[0]["maps"].any()
@@ -118,6 +118,19 @@ def test_calibration_runs_real_passes(tiny_bundle: Path, tiny_localizer: Localiz
     chosen = [int(np.flatnonzero((maps == plane).all(axis=(1, 2)))[0]) for plane in found[1]["maps"]]
     assert chosen == sorted(set(chosen))
     assert chosen[-1] > 400  # spread over all maps
+
+
+def test_large_batches_are_calibrated_and_compared_by_their_small_graph(make_bundle: MakeBundle, workshop: Path) -> None:
+    folder = make_bundle("tiny-rn", "large-int8-symmetric", precision="int8-symmetric", batch=64)
+    small = calibration.open_small(folder)
+    assert (small.manifest.batch, small.graph("masked").name) == (8, "masked-small.onnx")
+    assert open_bundle(folder).manifest.batch == 64
+    assert ops(folder, "masked") == ops(folder, "masked-small")
+    scales = [
+        {tensor.name: tensor.float_data or tensor.raw_data for tensor in graph.initializer if tensor.name.endswith("_scale")}
+        for graph in (onnx.load(folder / f"{name}.onnx").graph for name in ("masked", "masked-small"))
+    ]
+    assert scales[0] == scales[1] != {}
 
 
 def test_ranges_are_the_least_and_the_most(tiny_bundle: Path, tiny_localizer: Localizer) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-LIBRARIES = ("libtensorrt_rtx", "libtensorrt_onnxparser_rtx")
+from bench.gpu.rtx import import_rtx, there
+
 ROWS: list[tuple[str, str, float, float, int]] = []
 
 
@@ -29,19 +28,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def trt(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The module; its libraries are found by the names that the plug-in's wheel gives them."""
-    found = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
-    if found is None or not found.submodule_search_locations:
+def trt() -> Any:
+    """The module."""
+    if not there():
         pytest.fail("TensorRT-RTX is not installed: run `make test-rtx`")
-    place, links = Path(found.submodule_search_locations[0]), tmp_path_factory.mktemp("libraries")
-    for name in LIBRARIES:
-        link = links / f"{name}.so.1"
-        link.symlink_to(next(place.glob(f"{name}.so.*")))
-        ctypes.CDLL(str(link), mode=ctypes.RTLD_GLOBAL)
-    import tensorrt_rtx_bindings
-
-    return tensorrt_rtx_bindings
+    return import_rtx()
 
 
 @pytest.fixture(scope="session", autouse=True)
