@@ -130,8 +130,11 @@ def write_image_half(write: Write, parts: Parts, loaded: Loaded, options: BuildO
     blank = torch.zeros(SLOTS, side, side, 3, dtype=torch.uint8)
     image = ImageGraph(pixels, parts.encoder, parts.dtype)
     write("image", image, {"pixels": blank[:1]}, ("maps", "embedding"), weights)
+    encoder, dtype = parts.encoder, parts.dtype
     half = options.precision == "int8-symmetric"  # which lies over half precision, while the picture's own maps stay float32
-    encoder, dtype = (to_half(copy.deepcopy(parts.encoder)), torch.float16) if half else (parts.encoder, parts.dtype)
+    if half:
+        encoder, dtype = copy.deepcopy(encoder), torch.float16
+        to_half(encoder)
     masked = MaskedGraph(pixels, encoder, dtype, (side, height, width), masks_of(options))
     passes = {"pixels": blank, "which": torch.zeros(batch, dtype=torch.int64), "maps": torch.rand(batch, height, width)}
     halves = WeightsFile(folder / HALVES, shared=weights) if half else weights

@@ -29,8 +29,7 @@ def build_bundles(asked: Namespace) -> int:
             target = asked.folder / "bundles" / f"{backbone}-{precision}"
             words = ["--backbone", backbone, "--precision", precision, "--batch", str(asked.batch), "--out", str(target)]
             weights = [] if backbone.startswith("demo-") else ["--pretrained", asked.pretrained]
-            retry = ["--retry"] if precision == "fp16" else []
-            done = subprocess.run([sys.executable, "-m", "export.build", *words, *weights, *retry], check=False)
+            done = subprocess.run([sys.executable, "-m", "export.build", *words, *weights], check=False)
             if done.returncode:
                 return done.returncode
     return 0
