@@ -145,7 +145,8 @@ def add_segments(found: Figures, rows: list[dict[str, Any]], labels: int) -> Non
         tables[place, row["classes"]] = by_class(row)[..., at]
 
     def at_best(table: NDArray[np.float64]) -> float:
-        return float(mean_iou(table[present, :1], table[present, 1:2], table[present, 2])[0])
+        drawn = table[:, 2] > 0  # a class that a resampled split does not have is not one of its classes
+        return float(mean_iou(table[drawn, :1], table[drawn, 1:2], table[drawn, 2])[0])
 
     found.estimates["segments_miou"] = resampled(tables, at_best)
     found.chosen["segments_miou"] = {"background": THRESHOLDS[at], "classes": int(present.sum())}

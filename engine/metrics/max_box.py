@@ -66,19 +66,21 @@ def max_box(scores: NDArray[np.floating], truth: NDArray[np.int64], thresholds: 
         raise ValueError(f"`scores` must lie in [0, 1], found {scores.min():.4g} to {scores.max():.4g}")
     image = (scores.astype(np.float64) * 255).astype(np.uint8)
     levels, place = np.unique((thresholds * float(image.max())).astype(np.int64), return_inverse=True)
-    table = np.array([_overlaps_above(image, int(level), truth) for level in levels])[place]
-    return MaxBox(table[:, 0], table[:, 1])
+    cuts = [_boxes_above(image, int(level)) for level in levels]
+    best = iou(np.concatenate([boxes for boxes, _ in cuts]), truth, inclusive=True).max(axis=1, initial=0.0)
+    starts = np.cumsum([0, *(len(boxes) for boxes, _ in cuts)])[:-1]
+    largest = best[starts + np.array([place for _, place in cuts])]
+    return MaxBox(largest[place], np.maximum.reduceat(best, starts)[place])
 
 
-def _overlaps_above(image: NDArray[np.uint8], level: int, truth: NDArray[np.int64]) -> tuple[float, float]:
-    """Best overlap of the contour of largest polygon area, and of any contour, above a level of bytes (H, W)."""
-    _, corners, areas = outlines((image > level).astype(np.uint8))
+def _boxes_above(image: NDArray[np.uint8], level: int) -> tuple[NDArray[np.int64], int]:
+    """Boxes (n, 4) of the contours above a level of bytes (H, W), and which contour has the largest polygon area."""
+    _, corners, areas = outlines(cv2.threshold(image, level, 1, cv2.THRESH_BINARY)[1])
     if not len(corners):
-        corners, areas = np.zeros((1, 4), np.int64), np.zeros(1)  # the evaluator's box where there is none
+        return np.zeros((1, 4), np.int64), 0  # the evaluator's box where there is none
     height, width = image.shape
     corners[:, 2:] = np.minimum(corners[:, 2:], [width - 1, height - 1])
-    best = iou(corners, truth, inclusive=True).max(axis=1, initial=0.0)
-    return float(best[areas.argmax()]), float(best.max())
+    return corners, int(areas.argmax())
 
 
 def successes(overlaps: Ratios, least: float) -> NDArray[np.int64]:
