@@ -25,6 +25,15 @@ from bench.evaluate.records import unpacked
 SHOWN, SIDE = 12, 180
 LEGEND = "White: truth. Red: found. Warm: what was bright. The number is the best overlap."
 PUBLISHED_THRESHOLDS = (0.55, 0.6, 0.65)
+CURVES = {
+    "gt_known_by_threshold": "Box protocol, by threshold",
+    "max_box_acc_by_threshold": "MaxBoxAcc, by threshold",
+    "by_level": "Pixels of each picture, by level",
+    "pixels_precision_recall": "Pixels of the split: precision over recall",
+    "segments_miou_by_background": "mIoU of classes, by background",
+    "presence_margin": "Present or absent: ROC of the margin",
+    "presence_similarity": "Present or absent: ROC of the similarity",
+}
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1060px;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #ddd}
@@ -92,7 +101,7 @@ def drawn(figures: Figures) -> list[tuple[str, str]]:
             for up in ups:
                 axes.plot(curve[across], curve[up], label=up.replace("_", " "), linewidth=1.3)
             axes.set_xlabel(across)
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_title(CURVES[name], fontsize=10)
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
