@@ -29,12 +29,16 @@ def measured(file: Path) -> dict[str, float]:
 
 
 def hours(command: str, rate: float) -> float:
-    """How long a command's passes take at a rate of RN50 passes a second; a method other than the default takes one a picture."""
+    """How long a command takes at a rate of RN50 passes a second; a method other than the default takes one pass a picture.
+
+    Judging a picture takes one core some 0.03 s, and 0.4 s where a grid is searched.
+    """
     words = command.split()
     pictures = 10_000 if "10000" in words or "200" in words else PICTURES.get(words[0], 1)
     model = words[words.index("--model") + 1]
     passes = 1 if "--method" in words else MAPS[model] + 1
-    return pictures * passes * GFLOPS[model] / GFLOPS["RN50"] / rate / 3600
+    judged = 0.4 if "grid" in command else 0.03
+    return pictures * (passes * GFLOPS[model] / GFLOPS["RN50"] / rate + judged) / 3600
 
 
 def lines_of(name: str, table: Table, rates: dict[str, float]) -> list[str]:
