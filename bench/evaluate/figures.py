@@ -120,7 +120,8 @@ def add_pixels(found: Figures, pictures: NDArray[np.int64], things: list[dict[st
             found.chosen[f"mean_{name}_best_level"] = round(float(LEVELS[at]), 4)
     found.curves["by_level"] = {"level": rounded(LEVELS), **{name: rounded(row) for name, row in means.items()}}
     inside, outside = np.cumsum(values.sum(axis=0)[:, ::-1], axis=1)
-    steps = np.unique(np.linspace(1, len(inside) - 1, 101).astype(int))
+    some = int(np.flatnonzero(inside + outside)[0])  # above, nothing was found
+    steps = np.unique(np.linspace(some, len(inside) - 1, 101).astype(int))
     found.curves["pixels_precision_recall"] = {
         "recall": rounded(inside[steps] / inside[-1]),
         "precision": rounded(ratio(inside[steps], (inside + outside)[steps])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -211,3 +213,25 @@ def test_brightest_first_reveals_all_in_the_end() -> None:
     assert masks == [[[0, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 1], [1, 0]], [[0, 1], [1, 1]], [[1, 1], [1, 1]]]
     assert curves.area_under([0, 1]) == 0.5
     assert curves.area_under([0.2, 0.2, 0.2]) == pytest.approx(0.2)
+
+
+@given(planes, st.data())
+def test_pixels_twice_as_fine_change_no_share(plane: np.ndarray, data: st.DataObject) -> None:
+    mask = data.draw(arrays(bool, plane.shape))
+    fine, fine_mask = (array.repeat(2, axis=0).repeat(2, axis=1) for array in (plane, mask))
+    levels = np.linspace(0, 1, 11).astype(np.float32)
+    coarse, other = pixels.overlap_above(plane, mask, levels), pixels.overlap_above(fine, fine_mask, levels)
+    np.testing.assert_allclose(other.iou(), coarse.iou(), atol=1e-12)
+    assert pixels.energy_inside(fine, fine_mask) == pytest.approx(pixels.energy_inside(plane, mask), abs=1e-6)
+    if mask.any():
+        counts, others = pixels.value_counts(plane, mask), pixels.value_counts(fine, fine_mask)
+        assert pixels.pxap(others) == pytest.approx(pixels.pxap(counts))
+
+
+@given(arrays(np.float64, (6, 9), elements=st.floats(0, 1)), st.randoms(use_true_random=False))
+def test_max_box_acc_falls_with_the_overlap_asked_for_whatever_the_order(overlaps: np.ndarray, order: random.Random) -> None:
+    rates = [max_box.max_box_acc(overlaps, least) for least in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    assert rates == sorted(rates, reverse=True)
+    turned = overlaps[order.sample(range(6), 6)]
+    assert max_box.max_box_acc_v2(turned) == max_box.max_box_acc_v2(overlaps)
+    assert max_box.max_box_acc(overlaps) >= (overlaps >= 0.5).mean(axis=0).max()
