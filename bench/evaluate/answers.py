@@ -54,6 +54,16 @@ class Seen:
     there: list[Answer]
     absent: list[Answer]
     similarities: Floats | None = None
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A picture (`pixels`), what a model makes of any other, and the colour that shows it nothing."""
+
+    pixels: Pixels
+    similarity: Callable[[Pixels, int], float]  # with a label, after one pass
+    blank: Pixels
 
 
 class ModelAnswers:
@@ -66,7 +76,9 @@ class ModelAnswers:
         self.localizer, self.together = localizer, together
         named = localizer.templates if templates is None else localizer.text.named_templates(templates)
         self.queries = [Query(words, named) for words in labels]
-        self.classes = localizer.text.embed(self.queries) if classify else None
+        self.texts = localizer.text.embed(self.queries)
+        self.classify = classify
+        self.blank = np.rint(255 * np.array(localizer.manifest.image.mean)).astype(np.uint8)
 
     def answers(self, samples: Iterable[Sample], skip: Skip) -> Iterator[tuple[Sample, Seen]]:
         """Every sample that can be read, in order, with what was said of it."""
@@ -95,8 +107,15 @@ class ModelAnswers:
                 Answer(label, one.map, one.frame, one.spec.resize, one.margin, one.similarity)
                 for label, one in zip((*things, *sample.absent), found, strict=True)
             ]
-            ranked = None if self.classes is None else self.classes @ scene.embedding
-            yield sample, Seen(told[: len(things)], told[len(things) :], ranked)
+            ranked = self.texts @ scene.embedding if self.classify else None
+            look = None if scene.picture is None else Look(scene.picture, self.similarity, self.blank)
+            yield sample, Seen(told[: len(things)], told[len(things) :], ranked, look)
+
+    def similarity(self, pixels: Pixels, label: int) -> float:
+        """The cosine of a picture and a label's words, after one pass."""
+        encoder = self.localizer.encoder
+        square, _ = encoder.place(pixels)
+        return float(encoder.run_checked("image", square)["embedding"] @ self.texts[label])
 
 
 class FolderAnswers:

@@ -40,7 +40,7 @@ def figures_of(records: Records, kernels: Kernels, labels: int) -> Figures:
     """Everything that the records have evidence for."""
     found = Figures()
     things = [(place, thing) for place, record in enumerate(records.values()) for thing in record.get("things", ())]
-    for name, add in (("boxes", add_boxes), ("maxbox", add_max_box), ("pixels", add_pixels)):
+    for name, add in EVIDENCE:
         mine = [(place, thing) for place, thing in things if name in thing]
         if mine:
             add(found, np.array([place for place, _ in mine]), [thing for _, thing in mine])
@@ -129,6 +129,20 @@ def add_pixels(found: Figures, pictures: NDArray[np.int64], things: list[dict[st
     found.estimates["pointing"] = share(np.array([row["points"] for row in rows]))
     found.estimates["pointing_15px"] = share(np.array([row["points_near"] for row in rows]))
     found.estimates["energy"] = mean(np.array([row["energy"] for row in rows]), pictures)
+
+
+def add_faithful(found: Figures, pictures: NDArray[np.int64], things: list[dict[str, Any]]) -> None:
+    """Areas under similarity while pixels come and go, the brightest first: high for insertion, low for deletion."""
+    steps: dict[str, list[float]] = {}
+    for name in ("insertion", "deletion"):
+        rows = np.array([thing["faithful"][name] for thing in things])
+        found.estimates[name] = mean(np.array([curves.area_under(row) for row in rows]), pictures)
+        steps = steps or {"share of pixels": rounded(np.linspace(0, 1, rows.shape[1]))}
+        steps[name] = rounded(rows.mean(axis=0))
+    found.curves["faithful"] = steps
+
+
+EVIDENCE = (("boxes", add_boxes), ("maxbox", add_max_box), ("pixels", add_pixels), ("faithful", add_faithful))
 
 
 def add_segments(found: Figures, rows: list[dict[str, Any]], labels: int) -> None:

@@ -10,20 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.evaluate.answers import Answer, Seen
+from bench.evaluate.answers import Answer, Look, Seen
 from bench.evaluate.data import DataError, Mask, Sample, Thing
 from bench.evaluate.records import packed
 from engine.boxes import find_boxes
-from engine.metrics import iou, pixels
+from engine.metrics import curves, iou, pixels
 from engine.metrics.max_box import OVERLAPS, max_box, resized_boxes, thresholds_of
 from engine.metrics.segments import IGNORED, label_counts, stretched
 from engine.morphology import morph
 from engine.spec import Interpolation, Spec
 
-PROTOCOLS = ("boxes", "maxbox", "pixels", "segments", "presence", "grid")
+PROTOCOLS = ("boxes", "maxbox", "pixels", "segments", "presence", "grid", "faithful")
 FRACTIONS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # of the maximum; the published 0.55, 0.60, 0.65 are there
 LEVELS = np.linspace(0, 1, 100).astype(np.float32)  # of the CocoGlide study, both ends
 THUMB = 28
+STEPS = 10  # of insertion and deletion, two passes each
 TOLERANCE = 15.0  # pixels, of the published pointing game
 
 
@@ -44,6 +45,8 @@ def judge(sample: Sample, seen: Seen, spec: Spec, protocols: Sequence[str], kern
         if seen.similarities is not None:
             strange = np.delete(seen.similarities, shown)
             entry["rank"] = int((strange > seen.similarities[thing.label]).sum())
+        if "faithful" in protocols and seen.look is not None:
+            entry["faithful"] = faithful(answer, seen.look)
         record["things"].append({**entry, **evidence(sample, thing, answer, spec, protocols, kernels)})
     if "presence" in protocols:
         record["absent"] = [{"label": one.label, "margin": one.margin, "similarity": one.similarity} for one in seen.absent]
@@ -117,6 +120,16 @@ def judge_pixels(answer: Answer, mask: Mask, ignore: Mask | None) -> dict[str, A
         "points_near": pixels.points_at(saliency, mask, TOLERANCE),
         "energy": pixels.energy_inside(saliency, mask),
     }
+
+
+def faithful(answer: Answer, look: Look) -> dict[str, list[float]]:
+    """Similarities while the brightest pixels come first into a blurred picture, and while they go first out of the sharp one."""
+    side = 0.05 * min(look.pixels.shape[:2])
+    blurred = np.asarray(cv2.GaussianBlur(look.pixels, (0, 0), side), np.uint8)
+    masks = [mask[..., None] for mask in curves.brightest_first(answer.saliency(), STEPS)]
+    come, go = ([np.where(mask, *pair) for mask in masks] for pair in ((look.pixels, blurred), (look.blank, look.pixels)))
+    told = {"insertion": come, "deletion": go}
+    return {name: [round(look.similarity(each, answer.label), 6) for each in pictures] for name, pictures in told.items()}
 
 
 def segments_of(sample: Sample, answers: Sequence[Answer]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ CURVES = {
     "by_level": "Pixels of each picture, by level",
     "pixels_precision_recall": "Pixels of the split: precision over recall",
     "segments_miou_by_background": "mIoU of classes, by background",
+    "faithful": "Similarity while the brightest pixels come, or go",
     "presence_margin": "Present or absent: ROC of the margin",
     "presence_similarity": "Present or absent: ROC of the similarity",
 }

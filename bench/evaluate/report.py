@@ -47,6 +47,8 @@ TITLES = {
     "segments_miou": ("mIoU of classes", "maps compete with a constant background; mean over classes, best background of 60"),
     "pointing": ("pointing", "the brightest pixel lies in the mask"),
     "pointing_15px": ("pointing, 15 px", "or at most 15 pixels away, as published"),
+    "insertion": ("insertion", "area under the cosine while the brightest pixels come into the blurred picture; high is good"),
+    "deletion": ("deletion", "area under the cosine while they go out of the picture; low is good"),
     "energy": ("energy", "share of the map's sum that lies in the mask"),
 }
 INTERVALS = (

@@ -204,11 +204,14 @@ def test_errors_are_one_line(arguments: list[str], words: str, tmp_path: Path, c
 
 def test_the_model_answers_on_the_emoji_world(tmp_path: Path) -> None:
     asked = ["world", "--first-files", "3", "--preset", "instant", "--threads", "1", "--out", str(tmp_path / "out")]
-    command.main([*asked, "--dump", str(tmp_path / "dump")])
+    command.main([*asked, "--dump", str(tmp_path / "dump"), "--protocols", "boxes,maxbox,pixels,presence,faithful"])
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["figures"]["top1_cls"][0] > 0.5
     assert report["chosen"]["presence_margin_auc"] > 0.5
     assert report["run"]["preset"] == "instant"
+    insertion, deletion = (report["curves"]["faithful"][name] for name in ("insertion", "deletion"))
+    assert insertion[-1] == pytest.approx(deletion[0], abs=1e-4)  # the whole picture
+    assert report["figures"]["insertion"][0] > report["figures"]["deletion"][0]
     dumped = sorted((tmp_path / "dump").rglob("*.npy"))
     assert len(dumped) == report["counts"]["questions"]
     assert np.load(dumped[0]).shape == (224, 224)
