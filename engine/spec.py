@@ -138,4 +138,5 @@ PAPER = Spec(
     presence="any",
 )
 
+SpecName = Literal["default", "paper"]
 SPECS = {spec.name: spec for spec in (DEFAULT, PAPER)}

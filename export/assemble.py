@@ -23,7 +23,8 @@ from export.instant import BlankGraph, InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, run_once, save_graph, signature
 from export.options import HALVES, LARGE, SLOTS, SMALLER, BuildOptions, versions
 from export.vocabulary import write_templates, write_tokenizer
-from export.weights import Loaded, sha256_of
+from export.weights import Loaded
+from runtime.filling.origin import sha256_of
 
 MASK_EPS = 1e-7
 BLANK = "blank"  # the graph of the blank picture, which is run while a bundle is made and then removed
@@ -52,13 +53,14 @@ class Parts:
 def take_apart(loaded: Loaded, options: BuildOptions) -> Parts:
     """Make the encoder and the text tower at the asked precision, and read off the sizes."""
     visual = loaded.model.visual
+    if options.precision == "fp16":
+        visual = copy.deepcopy(visual)
     encoder, maps = (resnet_parts if isinstance(visual, ModifiedResNet) else vit_parts)(visual, options)
     size = visual.image_size
     side = size if isinstance(size, int) else size[0]
     text = loaded.model
     if options.precision == "fp16":
-        text = copy.deepcopy(loaded.model)  # the float32 model stays whole: the gate compares with it
-        del text.visual
+        text = copy.deepcopy(loaded.model, {id(loaded.model.visual): None})  # the float32 model stays whole, for the gate
         to_half(encoder)
         to_half(text)
     return Parts(

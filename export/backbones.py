@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import open_clip
+from torch import Tensor, nn
 
 from export.vocabulary import clip_tokenizer
 
@@ -135,6 +136,20 @@ def unsupported(config: Mapping[str, Any]) -> str:
         "its pictures are not square": isinstance(vision.get("image_size", 224), list),
     }
     return next((reason for reason, found in tests.items() if found), "")
+
+
+def empty_model(backbone: Backbone, quick_gelu: bool | None) -> Any:  # noqa: ANN401 - open_clip's modules carry no types
+    """Make the model of a configuration with the activation that its weights need; None: the one that it names."""
+    config = copy.deepcopy(backbone.config)
+    if quick_gelu is not None:
+        config["quick_gelu"] = quick_gelu
+    custom = config.pop("custom_text", False)
+    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+
+
+def floats_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's floating-point tensors by name."""
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
 
 
 def supported_names() -> list[str]:

@@ -11,8 +11,8 @@ import open_clip
 import typer
 
 from export.backbones import QUICK
-from export.weights import WeightsError
 from runtime.bundles import bundle_name
+from runtime.errors import WeightsError
 from runtime.filling.catalogue import FILE
 from runtime.filling.template import shipped
 

@@ -84,7 +84,7 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, visual: Tower) -> None:
         super().__init__()
-        trunk = fold_batch_norms(copy.deepcopy(visual))
+        trunk = fold_batch_norms(same_weights(visual))
         self.stem = nn.Sequential(trunk.conv1, trunk.act1, trunk.conv2, trunk.act2, trunk.conv3, trunk.act3, trunk.avgpool)
         self.stages = nn.Sequential(trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
         self.pool = FoldedAttentionPool(visual.attnpool)
@@ -104,7 +104,7 @@ class ViTEncoder(nn.Module):
 
     def __init__(self, visual: Tower, source: str, blocks: int) -> None:
         super().__init__()
-        self.visual = copy.deepcopy(visual)
+        self.visual = visual
         self.source = source
         self.blocks = blocks
         self.grid_hw = visual.grid_size
@@ -154,6 +154,12 @@ class ViTEncoder(nn.Module):
 def per_head(weight: Tensor, heads: int) -> Tensor:
     """Split a projection `(H * d, C)` into its heads `(H, d, C)`."""
     return weight.detach().reshape(heads, -1, weight.shape[1])
+
+
+def same_weights(tower: Tower) -> Tower:
+    """Copy a tower's modules, but not its tensors: a module replaced in the copy leaves the tower as it was."""
+    tensors = (*tower.parameters(), *tower.buffers())
+    return copy.deepcopy(tower, {id(tensor): tensor for tensor in tensors})
 
 
 def fold_batch_norms(trunk: Tower) -> Tower:

@@ -14,7 +14,9 @@ import open_clip
 import engine
 from engine.spec import DEFAULT, Spec
 from export.backbones import Backbone
-from export.weights import Activation, Source, sha256_of, source_key
+from export.sources import Source, source_key
+from runtime.filling.catalogue import Activation
+from runtime.filling.origin import sha256_of
 
 Precision = Literal["fp32", "fp16", "int8", "int8-symmetric"]
 PRECISIONS: tuple[str, ...] = Precision.__args__  # type: ignore[attr-defined]
@@ -47,6 +49,7 @@ class BuildOptions:
     components: int = 12
     calibrate: str | None = None  # a folder of pictures that int8 is scaled by; the shipped photographs when not given
     retry: bool = False  # keep the masked graph in float32 as well, for batches whose numbers overflow
+    compare: int = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists
     tune: bool = False  # time the masked passes on this machine and take the batch that it likes best
 
     def batch_for(self, side: int, count: int) -> int:

@@ -35,7 +35,7 @@ from export.calibration import Ranges, open_small
 from export.contract import check_contract
 from export.onnx_files import WeightsFile, save_graph
 from export.options import HALVES
-from export.weights import sha256_of
+from runtime.filling.origin import sha256_of
 
 STEM = 3  # convolutions of a CLIP ResNet before its stages
 KINDS = ("Conv", "MatMul", "Gemm")

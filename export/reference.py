@@ -17,6 +17,7 @@ from engine.spec import Spec
 from export.weights import Loaded
 
 Floats = NDArray[np.float32]
+AT_ONCE = 8  # masked copies
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,25 @@ class Reference:
         return torch.cat(taps).numpy(), embedding.numpy()
 
     @torch.no_grad()
-    def masked(self, pixels: NDArray[np.uint8], maps: Floats) -> Floats:
+    def masked(self, pixels: NDArray[np.uint8], maps: Floats, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
         """Unit embeddings `(n, D)` of the copies of a picture masked by these maps `(n, h, w)`; 0 gives the base."""
+        found = [
+            self.some_masked(pixels, torch.from_numpy(some).to(dtype))
+            for some in np.split(maps, range(AT_ONCE, len(maps), AT_ONCE))
+        ]
+        return np.concatenate(found)
+
+    def some_masked(self, pixels: NDArray[np.uint8], maps: Tensor) -> NDArray[Any]:
+        """The same for so few maps that a large model's activations fit."""
         side = pixels.shape[0]
         corners = self.spec.mask_align == "corners"
-        masks = torch.from_numpy(maps).unsqueeze(1)  # (n, 1, h, w)
+        masks = maps.unsqueeze(1)  # (n, 1, h, w)
         if self.spec.mask_order == "normalise-first":
             masks = scale(masks)
         masks = F.interpolate(masks, (side, side), mode="bilinear", align_corners=corners)
         if self.spec.mask_order == "upsample-first":
             masks = scale(masks)
-        embeddings: Tensor = self.loaded.model.encode_image(masks * self.normalised(pixels))
+        embeddings: Tensor = self.loaded.model.encode_image(masks * self.normalised(pixels, maps.dtype))
         return np.asarray(F.normalize(embeddings, dim=-1).numpy())
 
     @torch.no_grad()
@@ -77,11 +86,11 @@ class Reference:
             return maps
         return np.asarray(scale(torch.from_numpy(maps).unsqueeze(1))[:, 0].numpy())
 
-    def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def normalised(self, pixels: NDArray[np.uint8], dtype: torch.dtype = torch.float32) -> Tensor:
         """CLIP's pixels `(1, 3, R, R)`."""
         prepared = self.loaded.preprocessing
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (prepared.mean, prepared.std))
-        return (torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).float() / 255 - mean) / std
+        mean, std = (torch.tensor(values, dtype=dtype).view(1, 3, 1, 1) for values in (prepared.mean, prepared.std))
+        return (torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(dtype) / 255 - mean) / std
 
     def tapped(self) -> list[tuple[Any, str]]:
         """The modules whose inputs or outputs are maps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,27 +12,47 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.manifest import Manifest
-from export.backbones import TABLE, own_names, supported_names, tags
+from export.backbones import TABLE, Backbone, own_names, supported_names, tags
+from export.options import LARGE, BuildOptions
+from runtime.bundles import bundle_home
+from runtime.logs import LOG
 
-STEPS = 8  # weights, six graphs, comparison; ResNets have `instant`, tuning and quantising add theirs
+BOTH_HALVES = ("image", "masked", "text", "text-short", "text-many", "saliency")
+COMPARED = 8  # texts, maps, noise, a few passes, four pictures
 
 console = Console(stderr=True, highlight=False)
 Report = Callable[[str], None]
 
 
+def steps_of(backbone: Backbone, options: BuildOptions) -> int:
+    """How many steps a build has: weights, graphs, eight bits, comparison. What is timed first, for `--tune`, comes on top."""
+    graphs = len(BOTH_HALVES) + (2 if backbone.family == "resnet" else 0)  # the blank picture's, and `instant`
+    graphs += (options.retry and options.precision != "fp32") + ((options.batch or 0) >= LARGE)
+    return 1 + graphs + {"int8": 2, "int8-symmetric": 1}.get(options.precision, 0) + COMPARED
+
+
 @contextlib.contextmanager
-def progress(name: str) -> Iterator[Report]:
-    """Show the steps of a build while they run; gives the function that names the next one."""
+def progress(name: str, total: int) -> Iterator[Report]:
+    """Show the steps of a build while they run; gives the function that names the next one. Logs get a line for each."""
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=STEPS, completed=-1)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=total, completed=-1)
+        begun = 0
 
         def report(step: str) -> None:
-            known = bar.tasks[task]
-            total = max(known.total or STEPS, known.completed + 2)  # the step that begins is not done yet
-            bar.update(task, description=f"{name}: {step}", advance=1, total=total)
+            nonlocal begun
+            begun += 1
+            LOG.debug("%s: %s", name, step)
+            bar.update(task, description=f"{name}: {step}", advance=1, total=max(total, begun))
+            if not console.is_terminal:
+                console.print(f"{name}: {begun} of {max(total, begun)}, {step}", markup=False, soft_wrap=True)
 
         yield report
+
+
+def say(line: str) -> None:
+    """Print a line above the bar."""
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def refusal(error: Exception) -> None:
@@ -41,7 +62,8 @@ def refusal(error: Exception) -> None:
 
 def up_to_date(target: Path) -> None:
     """Say that there is nothing to do."""
-    console.print(f"up to date: {target}", markup=False, soft_wrap=True)
+    say(f"up to date: {target}")
+    next_line(target)
 
 
 def summary(manifest: Manifest, target: Path, seconds: float) -> None:
@@ -61,6 +83,13 @@ def summary(manifest: Manifest, target: Path, seconds: float) -> None:
     for name, value in rows.items():
         table.add_row(name, str(value))
     console.print(table)
+    next_line(target)
+
+
+def next_line(target: Path) -> None:
+    """Print what to run with a bundle: by its name where it lies with the others, else by its folder."""
+    model = target.name if target.parent == bundle_home() else target
+    say(f'next: vlscore locate PICTURE "a red bus" --model {shlex.quote(str(model))}')
 
 
 def listing() -> None:

@@ -25,14 +25,16 @@ from numpy.typing import NDArray
 from engine.manifest import TEXT_GRAPHS, GraphInfo, ImageInfo, WeightsInfo
 from engine.records import to_json
 from export import assemble
-from export.backbones import QUICK, Backbone, find_backbone
+from export.backbones import QUICK, Backbone, empty_model, find_backbone
 from export.catalogue import offered
 from export.onnx_files import ExportError, WeightsFile, run_once, save_graph
 from export.options import BuildOptions, Precision
 from export.recipes import Arrays, Recipes
+from export.sources import find_source
 from export.vocabulary import clip_tokenizer, write_tokenizer
-from export.weights import Activation, Loaded, empty_model, find_source, preprocessing_of
+from export.weights import Loaded, preprocessing_of
 from runtime.filling.bundle import TOKENIZER
+from runtime.filling.catalogue import Activation
 from runtime.filling.fill import BLANK, made_tensors, write_graphs
 from runtime.filling.onnx_writer import Pieces
 from runtime.filling.template import FOLDER, GraphTemplate, Template, file_name, save
@@ -46,7 +48,7 @@ def random_weights(backbone: Backbone, activation: Activation, seed: int) -> Loa
     source = find_source(backbone, "none", activation)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model = empty_model(backbone, source)
+        model = empty_model(backbone, source.quick_gelu)
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
                 noise = torch.rand(tensor.shape)

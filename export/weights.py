@@ -1,35 +1,28 @@
-"""Weights into a model: open_clip tags, Hub names, local files, or seeded random numbers. Nothing is unpickled."""
+"""Weights into a model: those of a source, or seeded random numbers."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 import open_clip
 import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor, nn
 
 from engine.manifest import WeightsInfo
-from export.backbones import OWN, QUICK, Backbone, own_names, tags
+from export.backbones import Backbone, empty_model, floats_of
 from export.encoders import Tower
+from export.sources import Source, address, check_tensors, fetched, licence_of, plain
 from export.vocabulary import clip_tokenizer
+from runtime.filling.checkpoint import Checkpoint, open_checkpoint
+from runtime.filling.hub import Say
+from runtime.filling.origin import sha256_of
 
-HUB = "hf-hub:"
 CALIBRATION = 8  # seeded pictures that give a random model its BatchNorm statistics
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's archives hold besides
-SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
-Activation = Literal["gelu", "quickgelu"]
-
-
-class WeightsError(ValueError):
-    """The weights asked for cannot be found, do not fit, or are broken."""
 
 
 @dataclass(frozen=True)
@@ -51,86 +44,16 @@ class Loaded:
     tokenizer: SimpleTokenizer
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where weights come from, known before anything large is read."""
-
-    kind: Literal["tag", "file", "hub", "none"]
-    name: str
-    quick_gelu: bool | None  # None: the model configuration decides
-    details: Mapping[str, Any]
-
-
-def default_weights(backbone: Backbone) -> str:
-    """What is built when nothing is said: OpenAI's weights, or the checkpoint of a model of our own."""
-    return str(OWN / f"{backbone.name}.safetensors") if backbone.name in own_names() else "openai"
-
-
-def find_source(backbone: Backbone, pretrained: str, activation: Activation | None) -> Source:
-    """Decide what `--pretrained` means for this backbone and which activation it was trained with."""
-    quick = None if activation is None else activation == "quickgelu"
-    if pretrained == "none":
-        return Source("none", "none", quick, {})
-    if pretrained.startswith(HUB):
-        return Source("hub", pretrained, None, {})
-    if pretrained.endswith(SUFFIXES):
-        return file_source(backbone, Path(pretrained), quick)
-    names = (backbone.name, backbone.name + QUICK)
-    known = next((found for name in names if (found := open_clip.get_pretrained_cfg(name, pretrained))), None)
-    if not known:
-        raise WeightsError(
-            f"`--pretrained {pretrained}` is no weights tag of {backbone.name}; open_clip knows "
-            f"{', '.join(tags(backbone.name)) or 'none'}. A file must end in {', '.join(SUFFIXES)}; "
-            "`none` builds with seeded random weights"
-        )
-    trained_quick = bool(known.get("quick_gelu", False))
-    named_quick = True if backbone.explicit_activation and backbone.config.get("quick_gelu") else None
-    for wanted in (quick, named_quick):
-        if wanted is not None and wanted != trained_quick:
-            raise WeightsError(
-                f"weights `{pretrained}` of {backbone.name} were trained with {word(trained_quick)}, but {word(wanted)} was "
-                "asked for; a mismatch would quietly lower accuracy, so it is refused"
-            )
-    return Source("tag", pretrained, trained_quick, known)
-
-
-def file_source(backbone: Backbone, path: Path, quick: bool | None) -> Source:
-    """Look at a local file: only TorchScript archives (OpenAI's own) say which activation they need."""
-    if not path.is_file():
-        raise WeightsError(f"weights file `{path}` does not exist")
-    if is_torchscript(path):
-        if quick is False:
-            raise WeightsError(f"`{path}` is an OpenAI archive, trained with QuickGELU; `--activation gelu` does not fit it")
-        return Source("file", str(path), True, {})
-    if quick is None and not backbone.explicit_activation and tags(backbone.name):
-        raise WeightsError(
-            f"`{path}` does not say which activation it was trained with. Add `--activation quickgelu` "
-            "(OpenAI, MetaCLIP, DFN weights) or `--activation gelu` (LAION, DataComp weights)"
-        )
-    return Source("file", str(path), quick, {})
-
-
-def source_key(source: Source, seed: int) -> str:
-    """A string that changes when the weights would: file content, download address, or seed."""
-    if source.kind == "file":
-        return sha256_of(Path(source.name))
-    if source.kind == "none":
-        return f"random seed {seed}"
-    addresses = {key: value for key, value in source.details.items() if isinstance(value, str)}
-    return json.dumps([source.kind, source.name, addresses], sort_keys=True)
-
-
-def load(backbone: Backbone, source: Source, seed: int) -> Loaded:
+def load(backbone: Backbone, source: Source, seed: int, say: Say = print) -> Loaded:
     """Build the model and fill it; refuse weights that do not fit or hold anything that is not a finite number."""
-    if source.kind == "hub":
-        model, digest = load_hub(source.name)
-    elif source.kind == "none":
+    if source.kind == "none":
         model, digest = random_model(backbone, source, seed), hashlib.sha256(f"seed {seed}".encode()).hexdigest()
     else:
-        path = Path(source.name) if source.kind == "file" else download(source)
-        model, digest = empty_model(backbone, source), sha256_of(path)
-        fill(model, path, backbone.name)
-    check_finite(model, source.name)
+        path, source = fetched(source, say)
+        checkpoint = open_checkpoint(path)
+        check_tensors(backbone, checkpoint)
+        model, digest = empty_model(backbone, source.quick_gelu), sha256_of(path)
+        fill(model, checkpoint)
     info = WeightsInfo(
         tag=source.name if source.kind != "file" else Path(source.name).name,
         source=address(source),
@@ -142,15 +65,6 @@ def load(backbone: Backbone, source: Source, seed: int) -> Loaded:
     return Loaded(model.float().eval(), info, preprocessing_of(model, source), tokenizer)
 
 
-def empty_model(backbone: Backbone, source: Source) -> Tower:
-    """Make the model of a configuration with the activation that its weights need."""
-    config = copy.deepcopy(backbone.config)
-    if source.quick_gelu is not None:
-        config["quick_gelu"] = source.quick_gelu
-    custom = config.pop("custom_text", False)
-    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
-
-
 def random_model(backbone: Backbone, source: Source, seed: int) -> Tower:
     """Make a model of seeded random weights that reacts to its input as a trained one does.
 
@@ -159,7 +73,7 @@ def random_model(backbone: Backbone, source: Source, seed: int) -> Tower:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = empty_model(backbone, source)
+        model = empty_model(backbone, source.quick_gelu)
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             nn.init.uniform_(norm.weight, 0.5, 1.0)
@@ -179,36 +93,11 @@ def random_model(backbone: Backbone, source: Source, seed: int) -> Tower:
     return model
 
 
-def fill(model: Tower, path: Path, name: str) -> None:
-    """Load a checkpoint strictly, without unpickling anything but tensors."""
-    try:
-        if is_torchscript(path):
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-            model.load_state_dict({key: value for key, value in state.items() if key not in NOT_WEIGHTS})
-        else:
-            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except Exception as error:  # open_clip, torch and safetensors each raise their own kinds here
-        raise WeightsError(f"weights `{path}` do not fit {name} or are broken: {first_lines(error)}") from error
-
-
-def download(source: Source) -> Path:
-    """Fetch the weights of an open_clip tag into its own cache (checked against its published hash there)."""
-    try:
-        return Path(open_clip.download_pretrained(dict(source.details)))
-    except Exception as error:  # network, hub and hash errors have no common class
-        raise WeightsError(
-            f"weights `{source.name}` could not be downloaded from {address(source)}: {first_lines(error)}\n"
-            "download them elsewhere and pass the file: `--pretrained FILE`; or `--pretrained none` for random weights"
-        ) from error
-
-
-def load_hub(name: str) -> tuple[Tower, str]:
-    """Load a model and its configuration from the Hugging Face Hub by open_clip's `hf-hub:` name."""
-    try:
-        model = open_clip.create_model(name, require_pretrained=True)
-    except Exception as error:  # as in download
-        raise WeightsError(f"`{name}` could not be loaded from the Hub: {first_lines(error)}") from error
-    return model, state_digest(model)
+def fill(model: Tower, checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint into a model, one tensor at a time."""
+    with torch.no_grad():
+        for name, tensor in floats_of(model).items():
+            tensor.copy_(torch.from_numpy(np.array(checkpoint.tensors[plain(name)])))
 
 
 def preprocessing_of(model: Tower, source: Source) -> Preprocessing:
@@ -217,27 +106,6 @@ def preprocessing_of(model: Tower, source: Source) -> Preprocessing:
     mean = found.get("mean", open_clip.OPENAI_DATASET_MEAN)
     std = found.get("std", open_clip.OPENAI_DATASET_STD)
     return Preprocessing(tuple(mean), tuple(std), "bilinear" if found.get("interpolation") == "bilinear" else "bicubic")
-
-
-def check_finite(model: Tower, name: str) -> None:
-    """Refuse weights that hold NaN or infinity."""
-    for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not key.endswith("attn_mask") and not torch.isfinite(tensor).all():
-            raise WeightsError(f"weights `{name}` hold NaN or infinity in `{key}`; the file is damaged, or its training diverged")
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive (which `weights_only` loading cannot read)."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def state_digest(model: Tower) -> str:
@@ -252,35 +120,3 @@ def state_digest(model: Tower) -> str:
 def as_bytes(tensor: Tensor) -> bytes:
     """The raw bytes of a tensor."""
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
-def address(source: Source) -> str:
-    """Where weights came from, for the record: never a path of this machine."""
-    if source.kind == "tag":
-        return str(source.details.get("hf_hub") or source.details.get("url") or "open_clip")
-    if is_own(source):
-        return "trained in this project on the emoji world"
-    return {"file": "local file", "hub": source.name, "none": "seeded random weights"}[source.kind]
-
-
-def licence_of(source: Source) -> str:
-    """The licence of the weights, where it is known."""
-    if is_own(source):
-        return "Apache-2.0"
-    known = {"openai": "MIT (OpenAI CLIP)", "none": "none (random)"}
-    return known.get(source.name, "see the source")
-
-
-def is_own(source: Source) -> bool:
-    """Whether the weights are a checkpoint of this project."""
-    return source.kind == "file" and Path(source.name).parent == OWN
-
-
-def word(quick: bool) -> str:
-    """The activation's name."""
-    return "QuickGELU" if quick else "GELU"
-
-
-def first_lines(error: Exception, limit: int = 300) -> str:
-    """The start of an error's text, on one line."""
-    return " ".join(str(error).split())[:limit] or type(error).__name__

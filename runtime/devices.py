@@ -19,7 +19,9 @@ from runtime.measurements import advice
 from runtime.precision import check_built, choose_precision
 from runtime.threads import default_threads
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+Cuda = Literal["cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7"]
+TensorRT = Literal["tensorrt", "tensorrt:0", "tensorrt:1", "tensorrt:2", "tensorrt:3"]
+Device = Literal["auto", "cpu", "openvino", Cuda, TensorRT]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from runtime.presets import EXACT, PassPlan
 from runtime.scene import Floats, Scene
 
 Progress = Callable[[int, int], None]
+StreamProgress = Callable[[int, int | None], None]  # of many pictures: without a total where nobody knows how many will come
 Pixels = NDArray[np.uint8]
 
 BLANK = -1  # in place of a map's number: the blank picture, whose embedding is the base
@@ -120,18 +121,18 @@ class SceneEncoder:
     def encode(
         self,
         pictures: Iterable[Pixels],
-        progress: Progress | None = None,
-        expected: int = 0,
+        progress: StreamProgress | None = None,
+        expected: int | None = None,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> Iterator[Scene]:
-        """Turn pictures into scenes, in order; `expected` pictures (0: unknown) give the progress its total.
+        """Turn pictures into scenes, in order; `expected` pictures give the progress its total, which only ever shrinks.
 
         When a picture fails, those begun are finished and given first, and the failure raised after them; or it is left out
         and `on_failure` is told.
         """
         queue = PictureQueue(pictures, self.begin, on_failure)
         under_way: deque[PendingBatch] = deque()
-        done = total = 0
+        done, total = 0, None
         while True:
             queue.fill(self.manifest.batch)
             if queue.first_is_complete:
@@ -145,16 +146,20 @@ class SceneEncoder:
             if len(under_way) > self.overlap or not queue.waiting:
                 done += self.collect(under_way.popleft())
                 if progress is not None:
-                    total = done + queue.missing + self.most_passes * max(0, expected - queue.begun)
+                    if expected is not None:
+                        total = done + queue.missing + self.most_passes * max(0, expected - queue.begun)
                     progress(done, total)
-        if progress is not None and done < total:  # the last pictures had fewer live maps than they were counted at
+        if progress is not None and done and done != total:  # the last pictures had fewer live maps than they were counted at
             progress(done, done)
         if queue.failure is not None:
             raise queue.failure
 
     def encode_maps(self, picture: Pixels, which: Sequence[int]) -> Scene:
         """Run only these maps of a picture, for checks that need no whole one: `known` says so, and the others score 0."""
-        scene, pixels = self.look(picture)
+        return self.encode_some(*self.look(picture), which)
+
+    def encode_some(self, scene: Scene, pixels: Pixels, which: Sequence[int]) -> Scene:
+        """The same for a picture that was looked at already."""
         chosen = np.asarray(which, dtype=np.intp)
         scene.known[scene.live] = False
         scene.known[chosen] = True
@@ -312,6 +317,17 @@ class SceneEncoder:
         for name, values in outputs.items():
             check_finite(values, name)
         return outputs
+
+
+def counting(progress: Progress | None, further: int = 0) -> StreamProgress | None:
+    """A picture's progress, with the passes that will follow those of its encoding."""
+    if progress is None:
+        return None
+
+    def count(done: int, total: int | None) -> None:
+        progress(done, (total or done) + further)
+
+    return count
 
 
 def check_finite(values: Floats, what: str) -> None:

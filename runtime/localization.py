@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.box_masks import box_masks
 from engine.frame import Frame
 from engine.saliency import to_picture
 from engine.spec import Spec
@@ -20,12 +21,19 @@ from runtime.errors import PictureError
 from runtime.pictures import Pixels
 
 
-class Box(NamedTuple):
+@dataclass(frozen=True)
+class Box:
     """One box of an answer: whose it is, its score, and its edges in the original picture's pixels."""
 
     label: str
     score: float
     xyxy: tuple[float, float, float, float]
+    found: Localization = field(repr=False, compare=False)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The pixels (H, W) behind the box, worked out when it is read."""
+        return box_masks(self.found.saliency, np.array([self.xyxy], dtype=np.float32), self.found.spec)[0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +68,7 @@ class Localization:
     def __iter__(self) -> Iterator[Box]:
         """The boxes, best first."""
         for edges, score in zip(self.xyxy.tolist(), self.scores.tolist(), strict=True):
-            yield Box(self.query, score, tuple(edges))
+            yield Box(self.query, score, tuple(edges), self)
 
     def __repr__(self) -> str:
         """What was found, in a line."""

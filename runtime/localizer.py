@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
-from engine.spec import Spec
+from engine.spec import Spec, SpecName
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, open_bundle
 from runtime.checks import as_spec, check_backend, check_called, check_masks, check_switches, fitting_scene, refuse_one_picture
-from runtime.devices import CARDS, open_for
-from runtime.encoder import Progress, SceneEncoder
+from runtime.devices import CARDS, Device, open_for
+from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
 from runtime.filling.on_demand import find_or_pull
 from runtime.localization import Localization
 from runtime.pictures import Picture, Pixels, read_picture
-from runtime.precision import check_base, check_built, choose_precision
-from runtime.presets import plan_passes
+from runtime.precision import Precision, check_base, check_built, choose_precision
+from runtime.presets import Preset, plan_passes
 from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
 from runtime.scene import Scene
@@ -49,13 +49,13 @@ class Localizer:
         self,
         model: str | os.PathLike[str] | Bundle | None = None,
         *,
-        device: str = "auto",
+        device: Device = "auto",
         device_options: Mapping[str, Any] | None = None,
-        precision: str | None = None,
-        preset: str = "exact",
-        passes: int | str | None = None,
+        precision: Precision | None = None,
+        preset: Preset = "exact",
+        passes: int | Literal["auto"] | None = None,
         refine: int | None = None,
-        spec: str | Spec = "default",
+        spec: SpecName | Spec = "default",
         templates: str | Sequence[str] = "plain",
         threads: int | None = None,
         scenes_only: bool = False,
@@ -153,7 +153,7 @@ class Localizer:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""
         self.check_image_half()
         check_called(progress=progress)
-        return next(self.encoder.encode([read_picture(picture)], progress, expected=1))
+        return next(self.encoder.encode([read_picture(picture)], counting(progress), expected=1))
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
@@ -188,11 +188,13 @@ class Localizer:
     ) -> Localization | list[Localization]:
         """Encode a picture and ask it: `localizer("street.jpg", "a red bus")`."""
         queries = as_queries(query, self.templates)  # a bad query is refused before the passes, not after them
-        found = self.answer(self.encode(picture, progress=progress), queries, progress)
+        check_called(progress=progress)
+        further = self.plan.further_passes(self.manifest.maps.count, len(queries))
+        found = self.answer(self.encode(picture, progress=counting(progress, further)), queries, progress)
         return found[0] if is_one(query) else found
 
     def scenes(
-        self, pictures: Iterable[Picture], *, progress: Progress | None = None, on_skip: OnSkip | None = None
+        self, pictures: Iterable[Picture], *, progress: StreamProgress | None = None, on_skip: OnSkip | None = None
     ) -> Iterator[Scene]:
         """Encode many pictures, in order, their passes packed into full batches.
 
@@ -201,7 +203,7 @@ class Localizer:
         self.check_image_half()
         refuse_one_picture(pictures)
         check_called(progress=progress, on_skip=on_skip)
-        expected = len(pictures) if isinstance(pictures, Sized) else 0
+        expected = len(pictures) if isinstance(pictures, Sized) else None
         current: Picture = ""
 
         def readable() -> Iterator[Pixels]:
@@ -224,18 +226,23 @@ class Localizer:
 
     @overload
     def stream(
-        self, pictures: Iterable[Picture], query: Asked, *, progress: Progress | None = None, on_skip: OnSkip | None = None
+        self, pictures: Iterable[Picture], query: Asked, *, progress: StreamProgress | None = None, on_skip: OnSkip | None = None
     ) -> Iterator[Localization]: ...
     @overload
     def stream(
-        self, pictures: Iterable[Picture], query: Several, *, progress: Progress | None = None, on_skip: OnSkip | None = None
+        self,
+        pictures: Iterable[Picture],
+        query: Several,
+        *,
+        progress: StreamProgress | None = None,
+        on_skip: OnSkip | None = None,
     ) -> Iterator[list[Localization]]: ...
     def stream(
         self,
         pictures: Iterable[Picture],
         query: Asked | Several,
         *,
-        progress: Progress | None = None,
+        progress: StreamProgress | None = None,
         on_skip: OnSkip | None = None,
     ) -> Iterator[Localization] | Iterator[list[Localization]]:
         """Ask the same of many pictures, in order, their passes packed into full batches.

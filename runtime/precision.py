@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from engine.records import shown
 from engine.spec import Spec
 from runtime.backends.session import Backend
 from runtime.errors import DeviceError
 
+Precision = Literal["fp32", "bf16", "tf32", "fp16", "int8", "int8-symmetric"]
 PRECISIONS = ("fp32", "bf16", "tf32")  # what can be asked of an fp32 bundle
 BAKED = ("fp16", "int8", "int8-symmetric")  # what a bundle can be built in besides
 

@@ -39,6 +39,10 @@ class PassPlan:
             return maps
         return min(maps, self.passes + queries * self.refine)
 
+    def further_passes(self, maps: int, queries: int) -> int:
+        """Passes that a picture may take at most once queries are known, beside those before."""
+        return self.most_passes(maps, queries) - self.most_passes(maps)
+
 
 EXACT = PassPlan()
 

@@ -30,6 +30,8 @@ class Refiner:
         most = int(scene.live.sum()) if self.plan.auto else self.plan.refine
         for better in self.better(scene, texts, most, SURE if self.plan.auto else None, progress=progress):
             scene = better
+        if progress is not None and self.runs:  # fewer than were counted: queries share maps, or are sure early
+            progress(scene.passes, scene.passes)
         return scene
 
     def better(

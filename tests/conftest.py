@@ -95,13 +95,13 @@ def make_bundle(workshop: Path, export_cache: ExportCache) -> MakeBundle:
     def make(model: str, name: str, *, thorough: bool = False, **options: Any) -> Path:
         from export import assemble, build, gate
         from export.options import BuildOptions
-        from export.weights import find_source
+        from export.sources import find_source
 
         backbone = tiny_backbone(workshop, model)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(assemble, "export_graph", export_cache)
             if not thorough:
-                patch.setattr(gate, "SAMPLE", 8)
+                options = {"compare": 8, **options}
                 patch.setattr(gate, "gate_pictures", lambda: [(configs.photo("cat"), "a cat")])
             target = workshop / name
             build.build(backbone, find_source(backbone, "none", None), BuildOptions(**options), target, lambda step: None)
@@ -119,7 +119,8 @@ def tiny_backbone(workshop: Path, model: str) -> Backbone:
 
 def load_tiny(workshop: Path, model: str) -> Loaded:
     """The open_clip model that a tiny bundle was made from."""
-    from export.weights import find_source, load
+    from export.sources import find_source
+    from export.weights import load
 
     backbone = tiny_backbone(workshop, model)
     return load(backbone, find_source(backbone, "none", None), 0)

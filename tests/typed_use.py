@@ -31,12 +31,23 @@ def show(done: int, total: int) -> None:
     print(f"{done} of {total}")
 
 
+def show_many(done: int, total: int | None) -> None:
+    """Tell how far a stream is, whose end may not be known."""
+    print(f"{done} of {total or 'many'}")
+
+
 def opening() -> Localizer:
     """Every way to open a model."""
     Localizer()
     Localizer("RN50", device="cpu", spec="paper", templates="imagenet", threads=4)
     Localizer(Path("bundles") / "RN50", spec=Spec(name="mine", threshold=0.5), templates=["a {}", "the {}"])
     Localizer("RN50", device="openvino", precision="bf16")
+    Localizer("RN50", device="cuda:1", preset="fast", passes="auto")
+    Localizer("RN50", device="gpu")  # type: ignore[arg-type] # a typo in a name is an error of types
+    Localizer("RN50", preset="exakt")  # type: ignore[arg-type]
+    Localizer("RN50", precision="fp64")  # type: ignore[arg-type]
+    Localizer("RN50", spec="papr")  # type: ignore[arg-type]
+    Localizer("RN50", preset="fast", passes="all")  # type: ignore[arg-type]
     localizer = Localizer("RN50", scenes_only=True)
     assert_type(localizer.device, str)
     assert_type(localizer.info, dict[str, Any])
@@ -70,8 +81,9 @@ def watching(localizer: Localizer, scene: Scene) -> None:
 
 def streams(localizer: Localizer, folder: Path) -> None:
     """Many pictures, the same queries."""
-    answers = localizer.stream(sorted(folder.glob("*.jpg")), ["a bus", "a bicycle"], progress=show)
+    answers = localizer.stream(sorted(folder.glob("*.jpg")), ["a bus", "a bicycle"], progress=show_many)
     assert_type(answers, Iterator[list[Localization]])
+    localizer.stream((path for path in folder.iterdir()), "a bus", progress=show)  # type: ignore[call-overload]
     assert_type(localizer.scenes([folder / "a.jpg", b"..."]), Iterator[Scene])
     for bus, bicycle in answers:
         assert_type(bus, Localization)

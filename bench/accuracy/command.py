@@ -22,7 +22,7 @@ from bench.accuracy.run import CHOICES, REPORTED, Results, clock, run
 from bench.terminal import expected_errors, positive, several, wide_console, write_text
 from bench.world.read import PICTURES
 from engine.spec import SPECS
-from runtime.encoder import Progress as Tick
+from runtime.encoder import StreamProgress as Tick
 from runtime.errors import VlscoreError
 
 
@@ -73,7 +73,7 @@ def bar(doing: str) -> Iterator[Tick]:
     progress = Progress(*columns, *times, console=shown, transient=True, disable=not shown.is_terminal, speed_estimate_period=600)
     task = progress.add_task(f"encoding {doing}", total=None)
 
-    def tick(done: int, total: int) -> None:
+    def tick(done: int, total: int | None) -> None:
         progress.start()
         progress.update(task, completed=done, total=total)
 

@@ -17,6 +17,7 @@ from engine.frame import Frame
 from engine.spec import Geometry, Spec, named_spec
 from runtime import Localizer, Scene
 from runtime.bundles import find_bundle, read_manifest
+from runtime.devices import Device
 from runtime.encoder import Progress, SceneEncoder
 from runtime.pictures import Pixels
 from runtime.presets import Preset
@@ -39,7 +40,7 @@ class Settings:
     limit: int | None = None
     templates: str = "plain"
     sweep: bool = True
-    device: str = "auto"
+    device: Device = "auto"
     preset: Preset = "exact"
     threads: int | None = None
 

@@ -26,8 +26,10 @@ from bench.world.splits import Example
 from engine.metrics import box_agreement, iou
 from engine.spec import SPECS, named_spec
 from export.backbones import find_backbone
-from export.weights import default_weights, find_source, load
+from export.sources import default_weights, find_source
+from export.weights import load
 from runtime import Localizer, Query
+from runtime.devices import Device
 from runtime.errors import VlscoreError
 from tests import oracle
 
@@ -67,7 +69,7 @@ def ask_oracle(asked: argparse.Namespace, examples: Sequence[Example]) -> list[o
 
 
 def compare(
-    folder: str, examples: Sequence[Example], theirs: Sequence[oracle.OraclePicture], spec: str, device: str = "cpu"
+    folder: str, examples: Sequence[Example], theirs: Sequence[oracle.OraclePicture], spec: str, device: Device = "cpu"
 ) -> Parity:
     """Ask a bundle the same and count what differs."""
     localizer = Localizer(folder, device=device, spec=named_spec(spec).replace(presence="any"))  # the oracle knows no margin

@@ -31,7 +31,8 @@ from engine.frame import Frame
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec, named_spec
 from export.backbones import find_backbone
-from export.weights import find_source, load
+from export.sources import find_source
+from export.weights import load
 from runtime.pictures import Pixels, read_picture
 from runtime.preprocess import fit_to_square
 from tests import oracle

@@ -35,7 +35,8 @@ import json, sys, time
 start = time.perf_counter()
 import torch, open_clip
 from export.backbones import find_backbone
-from export.weights import find_source, load
+from export.sources import find_source
+from export.weights import load
 imported = time.perf_counter()
 backbone = find_backbone(sys.argv[1])
 load(backbone, find_source(backbone, sys.argv[2], None), 0)

@@ -17,7 +17,7 @@ from runtime.pictures import Picture
 from runtime.scene import Scene
 from runtime.videos import Video
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Asker:
         pictures = Feed([source for source in sources if not is_scene(source.name)], failed)
         most = self.localizer.plan.most_passes(self.localizer.manifest.maps.count)
 
-        def count(done: int, total: int) -> None:
-            self.progress(done, max(done, total - most * len(failed)))
+        def count(done: int, total: int | None) -> None:
+            self.progress(done, total and max(done, total - most * len(failed)))
 
         def skip(_: object, error: Exception) -> None:
             failed[pictures.current] = describe(error)

@@ -114,17 +114,20 @@ def refuse_missing(sources: Sequence[Source]) -> int:
 
 def open_model(request: Request) -> Localizer:
     """Open the model; saved scenes do not need its image half."""
+    chosen: dict[str, Any] = {  # names, which the options have checked
+        "device": request.device,
+        "precision": request.precision,
+        "preset": request.preset,
+        "passes": request.passes,
+    }
     return Localizer(
         request.model,
-        device=request.device,
-        precision=request.precision,
         spec=request.spec,
         templates=request.templates,
         threads=request.threads,
-        preset=request.preset,
-        passes=request.passes,
         refine=request.refine,
         scenes_only=all(is_scene(source.name) for source in request.sources),
+        **chosen,
     )
 
 

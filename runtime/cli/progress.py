@@ -49,7 +49,7 @@ class Bar:
             if self.visible:
                 self.progress.stop()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         """Count passes, as the runtime's progress callback."""
         self.progress.update(self.task, completed=done, total=total)
 

@@ -55,7 +55,7 @@ class Weights:
 def make_bundle(weights: Weights, target: Path) -> Known:
     """Fill, examine and place a bundle; whatever goes wrong, the target is left as it was."""
     template = open_template(weights.template, weights.precision)
-    check_fit(template, weights.checkpoint.tensors.shapes(), weights.template, weights.checkpoint.path.name)
+    check_fit(template.expects, weights.checkpoint.tensors.shapes(), weights.template, weights.checkpoint.path.name)
     check_space(template, target)
     backend = any_backend()
     with new_folder(target) as folder:

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from runtime.errors import WeightsError
 from runtime.filling.template import Template, open_template, shipped
 
+FEW = 10  # one tensor in so many amiss: the model that was asked for, damaged or changed
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's archives hold besides
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_fit(template: Template, shapes: Shapes, asked: str, source: str) -> None:
+def check_fit(expects: Shapes, shapes: Shapes, asked: str, source: str) -> None:
     """Refuse tensors that are not those of the model asked for, and say why in one sentence."""
-    missing = [name for name in template.expects if name not in shapes]
-    other = [name for name, shape in template.expects.items() if name in shapes and shapes[name] != shape]
+    missing = [name for name in expects if name not in shapes]
+    other = [name for name, shape in expects.items() if name in shapes and shapes[name] != shape]
     if not missing and not other:
         return
     if any(name.startswith(("vision_model.", "text_model.")) for name in shapes):
@@ -23,24 +25,32 @@ def check_fit(template: Template, shapes: Shapes, asked: str, source: str) -> No
             f"`{source}` has the names of Transformers' CLIP, which are not read yet; take the open_clip file of the same "
             "weights (`vlscore models` lists where)"
         )
-    what = looks_like(shapes)
+    what = known_as(shapes) or ("" if FEW * len(missing + other) <= len(expects) else described(shapes))
     if what:
         raise WeightsError(f"`{source}` is not {asked}: this looks like {what}")
-    first = (
-        f"it lacks `{missing[0]}`" if missing else f"`{other[0]}` is {shapes[other[0]]} instead of {template.expects[other[0]]}"
-    )
-    raise WeightsError(
-        f"`{source}` does not fit {asked}: {first} ({len(missing) + len(other)} of {len(template.expects)} differ)"
-    )
+    first = f"it lacks `{missing[0]}`" if missing else f"`{other[0]}` is {shapes[other[0]]} instead of {expects[other[0]]}"
+    raise WeightsError(f"`{source}` does not fit {asked}: {first} ({len(missing) + len(other)} of {len(expects)} differ)")
 
 
-def looks_like(shapes: Shapes) -> str:
-    """Say what a model is by the shapes of its tensors; nothing when it is no CLIP."""
-    names = [name for name in shipped() if fits(open_template(name), shapes)]
-    if names:
-        return "a " + " or a ".join(names)
+def check_surplus(expects: Shapes, shapes: Shapes, asked: str, source: str) -> None:
+    """Refuse tensors that the model asked for has no place for: they are another's, which would answer with parts missing."""
+    surplus = [name for name in shapes if name not in expects and name not in NOT_WEIGHTS]
+    if surplus:
+        raise WeightsError(
+            f"`{source}` holds `{surplus[0]}`, for which {asked} has no place ({len(surplus)} such tensors): it is of another "
+            "model, or of more than a model; name the backbone that it belongs to, or write the model's own tensors alone"
+        )
+
+
+def known_as(shapes: Shapes) -> str:
+    """The models with a template that these are the tensors of."""
+    return " or ".join(f"a {name}" for name in shipped() if fits(open_template(name), shapes))
+
+
+def described(shapes: Shapes) -> str:
+    """What kind of CLIP it is; nothing when it is none."""
     towers = [tower for tower in (image_tower(shapes), text_tower(shapes)) if tower]
-    return ", with ".join(towers) + ", for which there is no template" if len(towers) == 2 else ""
+    return ", with ".join(towers) if len(towers) == 2 else ""
 
 
 def fits(template: Template, shapes: Shapes) -> bool:

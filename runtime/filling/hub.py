@@ -142,4 +142,7 @@ def unreachable(hub: ModuleType, repository: str, error: Exception) -> WeightsEr
 
 def by_hand(repository: str) -> str:
     """How to do without the client."""
-    return f"download {FILES[0]} of {repository} elsewhere, and `vlscore pull NAME --from FILE`"
+    return (
+        f"download {FILES[0]} of {repository} elsewhere and name the file: `vlscore pull NAME --from FILE`, or "
+        "`--pretrained FILE` of a build"
+    )

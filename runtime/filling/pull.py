@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from runtime.filling.bundle import make_bundle
 from runtime.filling.catalogue import Activation, lookup
 from runtime.filling.hub import Say
 from runtime.filling.origin import bundle_for, find_origin, weights_of
+from runtime.logs import tell
 
 
 def pull(
@@ -27,7 +27,7 @@ def pull(
     say: Say | None = None,
 ) -> Path:
     """Make the bundle of a model: from the weights that the catalogue has for it, or from those at `origin`; gives its folder."""
-    say = say or say_on_stderr
+    say = say or tell
     entry = lookup(asked)
     there = out or bundle_home() / in_precision(entry.name if entry else asked, precision)
     if origin is None and not force and (there / MANIFEST).is_file():
@@ -46,8 +46,3 @@ def pull(
 def in_precision(name: str, precision: str) -> str:
     """A bundle's name, with its precision where that is not the usual one."""
     return name if precision == "fp32" else f"{name}-{precision}"
-
-
-def say_on_stderr(line: str) -> None:
-    """Tell what is fetched and made: never a silent download."""
-    print(f"vlscore: {line}", file=sys.stderr)

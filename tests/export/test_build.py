@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from engine.spec import DEFAULT, PAPER
 from export import assemble, build, gate, options
 from export.backbones import find_backbone
 from export.options import BuildOptions, inputs_hash
-from export.weights import find_source
+from export.sources import find_source
+from export.weights import load
 from runtime.bundles import open_bundle
 from tests.configs import ROOT, TINY_RN, changed, write_config
 from tests.conftest import ExportCache, tiny_backbone
@@ -42,7 +44,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def quick_run(workshop: Path, export_cache: ExportCache, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`build.run` on the tiny ResNet, with exports from the cache and without the gate's comparison."""
     monkeypatch.setattr(assemble, "export_graph", export_cache)
-    monkeypatch.setattr(gate, "measure", lambda *_: PERFECT)
+    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([PERFECT]))
 
     def run(target: Path, *, force: bool = False, **changes: Any) -> None:
         build.run(str(workshop / "tiny-rn.json"), "none", BuildOptions(**changes), target, force)
@@ -135,8 +137,9 @@ def test_changed_weights_are_seen_by_content(workshop: Path, tmp_path: Path) -> 
     backbone = tiny_backbone(workshop, "tiny-rn")
     path = tmp_path / "w.safetensors"
     found = set()
-    for content in (b"one", b"two"):
-        path.write_bytes(content)
+    state = load(backbone, find_source(backbone, "none", None), 0).model.state_dict()
+    for change in (0.0, 1.0):
+        save_file({**state, "logit_scale": state["logit_scale"] + change}, path)
         found.add(inputs_hash(backbone, find_source(backbone, str(path), None), BuildOptions()))
     assert len(found) == 2
 
@@ -149,7 +152,7 @@ def test_a_refused_build_leaves_what_was_there(
     if had_one:
         quick_run(target)
     before = hashes(target) if had_one else None
-    monkeypatch.setattr(gate, "measure", lambda *_: dataclasses.replace(PERFECT, masked_cosine=0.9))
+    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([dataclasses.replace(PERFECT, masked_cosine=0.9)]))
     with pytest.raises(gate.GateError, match=r"masked_cosine is 0\.9"):
         quick_run(target, precision="fp16")
     assert (hashes(target) if target.exists() else None) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 import shutil
@@ -12,12 +13,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper, numpy_helper
 
 from export import assemble, build, gate
-from export.gate import TOLERANCES, GateError, Parity, check, figures, gate_pictures, spread, tolerance_for
+from export.comparison import gate_pictures, spread
+from export.gate import TOLERANCES, GateError, Parity, check, figures, tolerance_for
+from export.noise import widened
 from export.options import BuildOptions
-from export.weights import find_source
+from export.sources import find_source
+from export.weights import Loaded, state_digest
 from runtime.bundles import open_bundle
 from tests.configs import photo
 from tests.conftest import tiny_backbone
@@ -34,6 +39,7 @@ PERFECT = Parity(
     flips_beyond_rounding=0,
     saliency_error=0.0,
     box_agreement=1.0,
+    float32_noise=0.0,
 )
 Sabotage = Callable[[Path], None]
 
@@ -94,10 +100,11 @@ def build_sabotaged(workshop: Path, tiny_bundle: Path, tmp_path: Path, monkeypat
             return open_bundle(tiny_bundle).manifest.graphs
 
         monkeypatch.setattr(assemble, "write_graphs", write_graphs)
-        monkeypatch.setattr(gate, "SAMPLE", 8)
         monkeypatch.setattr(gate, "gate_pictures", lambda: [(photo("cat"), "a cat")])
         backbone = tiny_backbone(workshop, "tiny-rn")
-        build.build(backbone, find_source(backbone, "none", None), BuildOptions(), tmp_path / "spoiled", lambda step: None)
+        build.build(
+            backbone, find_source(backbone, "none", None), BuildOptions(compare=8), tmp_path / "spoiled", lambda step: None
+        )
         return tmp_path / "spoiled"
 
     return run
@@ -185,7 +192,7 @@ def test_boxes_of_random_half_precision_models_are_told_but_not_judged() -> None
 @pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_vit_bundle", "tiny_fp16_bundle"])
 def test_the_figures_are_in_the_manifest(request: pytest.FixtureRequest, bundle: str) -> None:
     manifest = open_bundle(request.getfixturevalue(bundle)).manifest
-    assert manifest.parity.keys() == figures(PERFECT).keys()
+    assert manifest.parity.keys() == figures(PERFECT, TOLERANCES["fp32"]).keys()
     assert manifest.parity["pictures"] == 4
     assert manifest.parity["passes"] == 4 * min(32, manifest.maps.count)
     assert isinstance(manifest.parity["map_error"], float)
@@ -205,3 +212,46 @@ def test_samples_are_spread_and_distinct(count: int, limit: int) -> None:
     assert found == sorted(found)
     if count:
         assert (found[0], found[-1]) == (0, count - 1)
+
+
+def test_scores_are_allowed_a_small_multiple_of_the_models_own_noise() -> None:
+    usual = tolerance_for("fp32", True)
+    assert tolerance_for("fp32", True, noisy=1e-7) == usual
+    noisy = tolerance_for("fp32", True, noisy=1e-5)
+    assert noisy.score_error == pytest.approx(gate.NOISE * 1e-5)
+    assert noisy.saliency_error == pytest.approx(gate.NOISE * usual.saliency_error)
+    assert dataclasses.replace(noisy, score_error=usual.score_error, saliency_error=usual.saliency_error) == usual
+    check(dataclasses.replace(PERFECT, score_error=5e-5), "fp32", noisy)
+    with pytest.raises(GateError, match=r"score_error is 0\.000101, allowed <= 8e-05"):
+        check(dataclasses.replace(PERFECT, score_error=1.01e-4), "fp32", noisy)
+
+
+@pytest.mark.parametrize("model", ["loaded", "loaded_vit"])
+def test_noise_is_what_float32_rounds(request: pytest.FixtureRequest, model: str) -> None:
+    """Against a whole tower in float64; and the weights are afterwards what they were."""
+    loaded: Loaded = request.getfixturevalue(model)
+    visual = loaded.model.visual
+    before = state_digest(visual)
+    side = 96 if model == "loaded" else 64
+    pixels = torch.randn(2, 3, side, side, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = copy.deepcopy(visual).double()(pixels)
+        with widened(visual):
+            found = visual(pixels)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    assert state_digest(visual) == before
+
+
+def test_a_refusal_comes_before_the_other_pictures(build_sabotaged: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+    compare = gate.compare
+
+    def counted(*arguments: Any, passes: int, **named: Any) -> Any:
+        compared.append(passes)
+        return compare(*arguments, passes=passes, **named)
+
+    monkeypatch.setattr(gate, "compare", counted)
+    with pytest.raises(GateError):
+        build_sabotaged(swap_alignment)
+    assert compared == [gate.FEW]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from export import build, calibration, gate, quantise, timing
 from export.options import PICTURES, BuildOptions, calibration_pictures, inputs_hash
 from export.quantise import float_again, inner_nodes, weights_of
-from export.weights import find_source
+from export.sources import find_source
 from runtime import Localizer
 from runtime.bundles import open_bundle
 from tests.configs import photo

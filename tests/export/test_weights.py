@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import open_clip
 import pytest
 import torch
 from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
 from torch import nn
 
-from export.backbones import find_backbone
-from export.weights import WeightsError, empty_model, find_source, load, preprocessing_of, source_key
+from export import sources
+from export.backbones import empty_model, find_backbone, floats_of
+from export.sources import find_source, source_key
+from export.weights import load, preprocessing_of
+from runtime.errors import WeightsError
+from runtime.filling.hub import Fetched
 from tests.configs import TINY_RN, TINY_VIT, write_config
-
-
-def no_network(*_: Any, **__: Any) -> None:
-    """What a download does on a machine without network."""
-    raise OSError("[Errno -3] Temporary failure in name resolution")
 
 
 def tiny(tmp_path: Path) -> Any:
@@ -64,7 +66,7 @@ def test_an_asked_activation_that_fits_is_taken() -> None:
 @pytest.mark.parametrize("quick", [True, False])
 def test_the_activation_reaches_both_towers(tmp_path: Path, quick: bool) -> None:
     backbone = tiny(tmp_path)
-    model = empty_model(backbone, find_source(backbone, "none", "quickgelu" if quick else "gelu"))
+    model = empty_model(backbone, find_source(backbone, "none", "quickgelu" if quick else "gelu").quick_gelu)
     wanted = QuickGELU if quick else nn.GELU
     for tower in (model.visual, model.transformer):
         found = [type(part) for part in tower.modules() if isinstance(part, nn.GELU | QuickGELU)]
@@ -77,41 +79,78 @@ def test_unknown_tags_are_answered_with_the_known_ones() -> None:
         find_source(find_backbone("RN50"), "laion9b", None)
 
 
-def test_files_of_published_models_must_say_their_activation(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(b"anything")
-    with pytest.raises(WeightsError, match=r"does not say.*`--activation quickgelu`.*`--activation gelu`"):
-        find_source(find_backbone("ViT-B-16"), str(path), None)
-    assert find_source(find_backbone("ViT-B-16"), str(path), "gelu").quick_gelu is False
-    assert find_source(find_backbone("ViT-B-16-quickgelu"), str(path), None).quick_gelu is None
-    assert find_source(tiny(tmp_path), str(path), None).quick_gelu is None
+@pytest.fixture
+def vit_file(tmp_path: Path) -> str:
+    """A file with the tensors of a ViT-B-32, all of them 0."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in floats_of(empty_on_paper("ViT-B-32")).items()}
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, tmp_path / "w.safetensors")
+    return str(tmp_path / "w.safetensors")
+
+
+def empty_on_paper(name: str) -> Any:
+    """A model without numbers."""
+    with torch.device("meta"):
+        return empty_model(find_backbone(name), None)
+
+
+def test_files_of_published_models_must_say_their_activation(vit_file: str) -> None:
+    with pytest.raises(WeightsError, match=r"fits ViT-B-32, but does not say.*`--activation quickgelu`.*`--activation gelu`"):
+        find_source(find_backbone("ViT-B-32"), vit_file, None)
+    assert find_source(find_backbone("ViT-B-32"), vit_file, "gelu").quick_gelu is False
+    assert find_source(find_backbone("ViT-B-32-quickgelu"), vit_file, None).quick_gelu is None
+
+
+def test_the_file_is_looked_into_before_the_activation_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 345678\n")
+    with pytest.raises(WeightsError, match="is a Git LFS pointer, not the weights themselves: run `git lfs pull`"):
+        find_source(find_backbone("ViT-B-16"), str(tmp_path / "w.safetensors"), None)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"`.*absent\.pt` does not exist"):
+    with pytest.raises(WeightsError, match=r"weights `.*absent\.pt` cannot be read: No such file"):
         find_source(find_backbone("RN50"), str(tmp_path / "absent.pt"), None)
 
 
-def test_no_network_for_a_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(*_: Any, **__: Any) -> None:
+    """What the hub's client does on a machine without network."""
+    raise OSError("[Errno -3] Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize("pretrained", ["openai", "hf-hub:someone/model", "hf:someone/model"])
+def test_no_network_for_a_tag_or_a_repository(pretrained: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = find_backbone("RN50")
-    source = find_source(backbone, "openai", None)
-    monkeypatch.setattr(open_clip, "download_pretrained", no_network)
+    source = find_source(backbone, pretrained, None)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", no_network)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(WeightsError) as caught:
         load(backbone, source, 0)
-    message = str(caught.value)
-    assert message.startswith("weights `openai` could not be downloaded from ")
-    assert "Temporary failure in name resolution" in message
-    assert "`--pretrained FILE`" in message
-    assert "`--pretrained none`" in message
+    name = "timm/resnet50_clip.openai" if pretrained == "openai" else "someone/model"
+    assert str(caught.value).startswith(f"{name} could not be fetched from ")
+    assert "Temporary failure in name resolution" in str(caught.value)
+    assert "download open_clip_model.safetensors of" in str(caught.value)
 
 
-def test_no_network_for_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = find_backbone("RN50")
-    source = find_source(backbone, "hf-hub:someone/model", None)
-    assert source.kind == "hub"
-    monkeypatch.setattr(open_clip, "create_model", no_network)
-    with pytest.raises(WeightsError, match=r"`hf-hub:someone/model` could not be loaded from the Hub: .*name resolution"):
-        load(backbone, source, 0)
+@pytest.mark.parametrize(
+    ("config", "quick", "told"),
+    [
+        ({"model_cfg": {"quick_gelu": True}}, True, ""),
+        ({"model_cfg": {}}, False, ""),
+        ({}, None, "org/name does not say which activation its weights need: add `--activation quickgelu`"),
+    ],
+)
+def test_a_repository_says_its_activation_or_is_asked(
+    config: dict[str, Any], quick: bool, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "fetch", lambda *_: Fetched(tmp_path / "w.safetensors", config))
+    source = find_source(find_backbone("ViT-B-32"), "hf:org/name", None)
+    if told:
+        with pytest.raises(WeightsError, match=told):
+            sources.fetched(source, print)
+    else:
+        assert sources.fetched(source, print)[1].quick_gelu is quick
+        wrong = dataclasses.replace(source, quick_gelu=not quick)
+        with pytest.raises(WeightsError, match="a mismatch would quietly lower accuracy"):
+            sources.fetched(wrong, print)
 
 
 def test_random_weights_follow_the_seed(tmp_path: Path) -> None:
@@ -154,7 +193,7 @@ def test_random_weights_say_so(tmp_path: Path) -> None:
 
 
 def test_preprocessing_comes_from_the_weights(tmp_path: Path) -> None:
-    model = empty_model(tiny(tmp_path), find_source(tiny(tmp_path), "none", None))
+    model = empty_model(tiny(tmp_path), None)
     usual = preprocessing_of(model, find_source(find_backbone("RN50"), "openai", None))
     assert (usual.mean, usual.resample) == (open_clip.OPENAI_DATASET_MEAN, "bicubic")
     model.visual.preprocess_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "interpolation": "bilinear"}

@@ -214,10 +214,10 @@ def test_progress_grows_and_ends_at_its_total(fakes: Fakes, lives: list[int]) ->
 
 
 def test_progress_without_a_known_number_of_pictures(fakes: Fakes) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int | None]] = []
     list(fakes.encoder.encode(iter([picture(10, 1), picture(20, 2)]), lambda done, total: told.append((done, total))))
     assert told[-1] == (30, 30)
-    assert all(done <= total for done, total in told)
+    assert {total for _, total in told[:-1]} == {None}  # a total that grew with the work would say nothing
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.boxes import find_boxes
 from engine.frame import Frame
 from engine.saliency import to_picture
 from engine.spec import DEFAULT, PAPER, Geometry, Spec
@@ -60,6 +61,20 @@ def test_its_boxes_can_be_gone_through() -> None:
     assert (first.label, first.score) == ("a cat", pytest.approx(0.912345))
     assert first.xyxy == pytest.approx((1, 2, 30.126, 20))
     assert second.xyxy == (5, 5, 9, 9)
+
+
+def test_every_box_has_its_pixels() -> None:
+    bright = np.zeros((7, 7), dtype=np.float32)
+    bright[1:3, 1:3], bright[5, 4:6] = 1.0, 0.9
+    found = answer(map=bright)
+    boxes = find_boxes(found.saliency, DEFAULT)
+    found = answer(map=bright, xyxy=boxes.xyxy, scores=boxes.scores)
+    masks = [box.mask for box in found]
+    assert len(masks) == 2
+    assert all(mask.shape == (30, 40) and mask.any() for mask in masks)
+    assert not (masks[0] & masks[1]).any()
+    np.testing.assert_array_equal(masks[0] | masks[1], found.saliency > DEFAULT.threshold * found.saliency.max())
+    assert "found" not in repr(next(iter(found)))
 
 
 @pytest.mark.parametrize("spec", [DEFAULT, PAPER])

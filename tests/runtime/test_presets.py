@@ -111,10 +111,14 @@ def test_stream_packs_first_passes_and_refines(tiny_bundle: Path) -> None:
 
 
 def test_progress_counts_further_passes(tiny_bundle: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    found = fast(tiny_bundle, passes=5, refine=6)(PICTURE, QUERY, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (found.passes, found.passes)
-    assert all(done <= total for done, total in seen)
+    for passes, queries in ((5, [QUERY]), (5, [QUERY, "a dog"]), ("auto", [QUERY]), (600, [QUERY])):
+        seen: list[tuple[int, int]] = []
+        localizer = Localizer(tiny_bundle, preset="fast", passes=passes, refine=6)
+        found = localizer(PICTURE, queries, progress=lambda done, total: seen.append((done, total)))  # noqa: B023 - called now
+        assert seen[-1] == (found[0].passes, found[0].passes)
+        assert all(done <= total for done, total in seen)
+        totals = [total for _, total in seen]
+        assert totals == sorted(totals, reverse=True)  # right from the first call on, or an upper bound that shrinks
 
 
 def test_plans(exact: Localizer) -> None:

@@ -138,7 +138,7 @@ def test_what_no_template_knows_is_described(tmp_path: Path) -> None:
     safetensors.torch.save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "w.safetensors")
     result = run("pull", "tiny-rn", "--from", tmp_path / "w.safetensors")
     assert "a vision transformer of 1 blocks of width 96, patches of 8, pictures of 56 px" in result.output
-    assert "a text tower of 1 blocks of width 48, for which there is no template" in result.output
+    assert "with a text tower of 1 blocks of width 48" in result.output
 
 
 def test_other_names_are_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from runtime.backends.tensorrt.driver import CudaDriver, Driver
 from runtime.backends.tensorrt.session import TensorRTSession
 from runtime.bundles import bundle_home
 from runtime.errors import DeviceError
+from runtime.logs import tell
 
 MAJORS = (10, 11)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -39,7 +40,7 @@ class TensorRTBackend:
         options: EngineOptions | None = None,
         trt: TensorRT | None = None,
         driver: Driver | None = None,
-        report: Report = lambda line: None,
+        report: Report = tell,
     ) -> None:
         """Open a card; `policy` says what happens where no fitting engine is stored: `rebuild` it, or `refuse` to open."""
         self.trt = import_tensorrt() if trt is None else trt
