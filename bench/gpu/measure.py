@@ -71,7 +71,8 @@ def run_group(folder: Path, group: Group) -> dict[str, Any]:
     """Open a bundle as a group says, hold its answers against the reference, and time a picture and a further question."""
     questions = read_reference(folder / "reference" / group.backbone)
     # TensorRT-RTX has no name among the devices: it is given.
-    chosen = {"backend": TensorRTBackend(trt=import_rtx())} if group.device == "tensorrt-rtx" else {"device": group.device}
+    own = group.device == "tensorrt-rtx"
+    chosen: dict[str, Any] = {"backend": TensorRTBackend(trt=import_rtx())} if own else {"device": group.device}
     localizer = Localizer(folder / "bundles" / group.bundle, **chosen, **group.options)
     found: dict[str, Any] = {"device": localizer.info["backend"], "batch": localizer.manifest.batch}
     if group.options.get("preset", "exact") == "exact":
