@@ -33,7 +33,8 @@ class Box:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The pixels (H, W) behind the box, worked out when it is read."""
-        return box_masks(self.found.saliency, np.array([self.xyxy], dtype=np.float32), self.found.spec)[0]
+        masks = box_masks(self.found.saliency, np.array([self.xyxy], dtype=np.float32), self.found.spec)
+        return masks.reshape(masks.shape[1:])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from bench.gpu.plan import KNOWING
 from bench.world.read import PICTURES as SCENES
 from bench.world.read import scenes_of
 from export.calibration import open_small
-from export.gate import PROMPTS
+from export.comparison import PROMPTS
 from export.options import PICTURES
 from runtime import Localizer
 
