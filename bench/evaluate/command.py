@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,8 +40,12 @@ DEFAULTS = ("boxes", "maxbox", "pixels", "segments", "presence")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an expected error is one line on stderr and exit code 1."""
     asked = parse(arguments)
-    with expected_errors(VlscoreError, DataError, FileNotFoundError, ModuleNotFoundError, ValueError):
-        evaluate(asked, wide_console())
+    try:
+        with expected_errors(VlscoreError, DataError, OSError, ModuleNotFoundError, ValueError):
+            evaluate(asked, wide_console())
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on where it was, with what is in {asked.out}", file=sys.stderr)
+        sys.exit(130)
 
 
 def evaluate(asked: Namespace, console: Console) -> None:

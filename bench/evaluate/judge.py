@@ -15,7 +15,7 @@ from bench.evaluate.data import DataError, Mask, Sample, Thing
 from bench.evaluate.records import packed
 from engine.boxes import find_boxes
 from engine.metrics import curves, iou, pixels
-from engine.metrics.max_box import OVERLAPS, max_box, resized_boxes, thresholds_of
+from engine.metrics.max_box import OVERLAPS, SIDE, max_box, resized_boxes, thresholds_of
 from engine.metrics.segments import IGNORED, label_counts, stretched
 from engine.morphology import morph
 from engine.spec import Interpolation, Spec
@@ -38,6 +38,7 @@ class Kernels:
 
 def judge(sample: Sample, seen: Seen, spec: Spec, protocols: Sequence[str], kernels: Kernels) -> dict[str, Any]:
     """All that the protocols need to know of one picture; what its truth does not hold is left out."""
+    check_masks(sample)
     shown = [thing.label for thing in sample.things]
     record: dict[str, Any] = {"things": []}
     for thing, answer in zip(sample.things, seen.there, strict=True):
@@ -53,6 +54,14 @@ def judge(sample: Sample, seen: Seen, spec: Spec, protocols: Sequence[str], kern
     if "segments" in protocols and all(thing.mask is not None for thing in sample.things):
         record["segments"] = segments_of(sample, seen.there)
     return record
+
+
+def check_masks(sample: Sample) -> None:
+    """Refuse masks that lie neither on the picture nor on the public evaluator's grid."""
+    masks = [thing.mask for thing in sample.things] + [sample.ignore]
+    odd = [mask.shape for mask in masks if mask is not None and mask.shape not in (sample.hw, (SIDE, SIDE))]
+    if odd:
+        raise DataError(f"`{sample.key}` has {sample.hw} pixels and a mask of {odd[0]}")
 
 
 def evidence(

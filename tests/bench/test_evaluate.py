@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -215,6 +216,28 @@ def test_the_model_answers_on_the_emoji_world(tmp_path: Path) -> None:
     dumped = sorted((tmp_path / "dump").rglob("*.npy"))
     assert len(dumped) == report["counts"]["questions"]
     assert np.load(dumped[0]).shape == (224, 224)
+
+
+def test_a_mask_of_another_size_is_left_out_not_a_crash(maps: Path) -> None:
+    sample = squares().read(0)
+    odd = dataclasses.replace(sample, things=(Thing(0, np.array([made.BOX], np.float64), np.ones((9, 9), bool)),))
+    seen = next(FolderAnswers(maps).answers([sample], lambda *_: None))[1]
+    with pytest.raises(DataError, match=r"`0.png` has \(30, 40\) pixels and a mask of \(9, 9\)"):
+        judge(odd, seen, SPEC, EVERY, KERNELS)
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", interrupted)
+    root = made.imagenet(tmp_path / "data")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["imagenet", "--root", str(root), "--maps", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 130
+    assert "the same command goes on where it was" in capsys.readouterr().err
 
 
 def test_every_table_has_commands_that_are_understood() -> None:
