@@ -58,10 +58,10 @@ def to_html(
         for name, (title, words) in TITLES.items()
         if name in figures.estimates
     ]
-    chosen = "".join(f"<tr><td>{name}</td><td>{html.escape(str(value))}</td></tr>" for name, value in figures.chosen.items())
+    chosen = "".join(f"<tr><td>{name}</td><td>{html.escape(plain(value))}</td></tr>" for name, value in figures.chosen.items())
     plots = "".join(f'<img alt="{name}" src="data:image/png;base64,{data_}">' for name, data_ in drawn(figures))
     published = "".join(f"<h2>Published: {html.escape(title)}</h2>{as_table(lines)}" for title, lines in beside(begun).items())
-    settings = "".join(f"<tr><td>{name}</td><td>{html.escape(str(value))}</td></tr>" for name, value in begun.items())
+    settings = "".join(f"<tr><td>{name}</td><td>{html.escape(plain(value))}</td></tr>" for name, value in begun.items())
     left = "".join(f"<li>{html.escape(key)}: {html.escape(why)}</li>" for key, why in counted["skipped_examples"].items())
     body = [
         f"<h1>{html.escape(headline(begun, counted))}</h1>",
@@ -76,6 +76,13 @@ def to_html(
     ]
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>vlscore evaluation</title><style>{STYLE}</style>"
     return f"{head}{''.join(body)}</html>\n"
+
+
+def plain(value: object) -> str:
+    """A setting in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
+    return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 
 def as_table(lines: Sequence[str]) -> str:
