@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from engine.spec import DEFAULT, PAPER
-from export import assemble, build, gate, options
+from export import assemble, build, gate, options, show
 from export.backbones import find_backbone
 from export.options import BuildOptions, inputs_hash
 from export.sources import find_source
@@ -193,6 +193,55 @@ def test_refusals_on_the_command_line(arguments: list[str], message: str, capfd:
     assert result.exit_code in (1, 2)
     assert message in result.output + capfd.readouterr().err
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("model", ["tiny-rn", "tiny-vit"])
+def test_every_step_of_a_build_is_counted_and_named(
+    model: str, workshop: Path, export_cache: ExportCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "export_graph", export_cache)
+    backbone, asked = tiny_backbone(workshop, model), BuildOptions(compare=1)
+    steps: list[str] = []
+    build.build(backbone, find_source(backbone, "none", None), asked, tmp_path / "b", steps.append)
+    assert len(set(steps)) == len(steps) == show.steps_of(backbone, asked)
+
+
+def test_a_build_ends_with_the_next_line_to_run(quick_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick_run(tmp_path / "my bundle")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"next: vlscore locate PICTURE \"a red bus\" --model '{tmp_path / 'my bundle'}'"
+
+
+def test_without_pytorch_a_build_says_what_to_install_in_one_line() -> None:
+    code = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('export.build', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code, "--list"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("error: building needs PyTorch and its exporter (torch not found): `pip install torch ")
+
+
+BUILDING = """
+import signal, sys, time
+from pathlib import Path
+from export.build import stop
+from export.store import locked, new_bundle
+signal.signal(signal.SIGTERM, stop)
+target = Path(sys.argv[1])
+with locked(target), new_bundle(target) as folder:
+    (folder / "image.onnx").touch()
+    print("under way", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_build_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILDING, str(tmp_path / "b")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "under way\n"
+        assert [path.name for path in tmp_path.glob(".*.part/*")] == ["image.onnx"]
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} <= {".b.lock"}
 
 
 COMMAND = [sys.executable, "-m", "export.build", "--pretrained", "none", "--backbone"]
