@@ -19,7 +19,7 @@ JOBS ?= 2
 SECONDS_LONG ?= 120
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-full test-rtx test-ort-gpu check torture audit sbom lock bench bench-check compare gpu gpu-install gpu-bundles gpu-engines gpu-compare gpu-pack clean
+.PHONY: help demo test test-full test-rtx test-ort-gpu check docs torture audit sbom lock bench bench-check compare gpu gpu-install gpu-bundles gpu-engines gpu-compare gpu-pack clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ check: $(VENV)/dev.stamp  ## lint, types, room rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: $(VENV)/dev.stamp  ## the documents as a site, in out/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml --site-dir $(CURDIR)/out/site
+
 torture: $(VENV)/dev.stamp  ## mutated pictures, scenes, bundles, words, command lines, and killed writers (SECONDS_LONG=3600: by the hour)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS_LONG)
 
@@ -63,7 +66,7 @@ sbom: $(VENV)/dev.stamp  ## write out/sbom.json, a CycloneDX list of all install
 
 lock:  ## write .ci/requirements.txt anew: every package of CI with its hashes (Python 3.11, x86-64 Linux; CONSTRAINTS=FILE)
 	$(PYTHON) -m venv out/lock && out/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	out/lock/bin/uv pip compile pyproject.toml --extra cpu --extra export --extra dev --python-version 3.11 \
+	out/lock/bin/uv pip compile pyproject.toml --extra cpu --extra export --extra app --extra docs --extra dev --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate --output-file .ci/requirements.txt \
 	    $(addprefix --constraint ,$(CONSTRAINTS))
 
@@ -121,13 +124,13 @@ ifdef LOCKED
 	$(INSTALL) --require-hashes --requirement .ci/requirements.txt
 	$(INSTALL) --no-deps --editable .
 else
-	$(INSTALL) --editable '.[cpu,export,dev]'
+	$(INSTALL) --editable '.[cpu,export,app,docs,dev]'
 endif
 	@touch $@ $(VENV)/demo.stamp
 
 # The peers of the comparison stay out of what the tests need.
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
-	$(INSTALL) --editable '.[cpu,export,dev,bench]'
+	$(INSTALL) --editable '.[cpu,export,app,docs,dev,bench]'
 	@touch $@
 
 $(GPU)/bin/python:

@@ -10,7 +10,7 @@ import pytest
 from tests.configs import ROOT
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "examples" / "README.md"]
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"python -m ((?:bench|engine|export|runtime)(?:\.\w+)*)")
@@ -58,3 +58,14 @@ def test_the_readme_shows_rows_of_the_whole_table() -> None:
     whole = ROW.findall(between((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), "speed-all"))
     assert 0 < len(rows) <= MOST_ROWS
     assert set(rows) <= set(whole)
+
+
+def test_troubleshooting_is_keyed_by_messages_that_there_are() -> None:
+    """What stands first in its lines is what somebody searches for: it must be in the code."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").partition("## The command line")[0]
+    entries = [line[2:].partition(": ")[0] for line in re.findall(r"^\* `.*", text, re.MULTILINE)]
+    messages = [key.strip("` ") for entry in entries for key in re.split(r"`, `", entry)]
+    code = " ".join(path.read_text(encoding="utf-8") for room in ("engine", "runtime") for path in (ROOT / room).rglob("*.py"))
+    joined = re.sub(r'"\s+f?"', "", code)  # sentences that were broken into lines
+    assert len(messages) > 15
+    assert [message for message in messages if message not in joined] == []

@@ -28,7 +28,7 @@ EXPORT = "pip install 'vlscore[cpu,export]'"
 ALIASES = {
     "build": Alias("export.build", "torch", EXPORT, "Build a model from open_clip's weights, with PyTorch (export.build)."),
     "bench": Alias("bench.compare", "threadpoolctl", SOURCE, "Time this beside PyTorch and other packages (bench.compare)."),
-    "eval": Alias("bench.accuracy", "threadpoolctl", SOURCE, "Measure how well things are found (bench.accuracy)."),
+    "eval": Alias("bench.evaluate", "scipy", SOURCE, "Measure how well things are found (bench.evaluate)."),
 }
 
 

@@ -215,6 +215,24 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         run_models(json)
 
 
+@app.command("app")
+def browser_app(
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+) -> None:
+    """The same in a browser: upload a picture, describe, see boxes and heat. Needs the extra `app`.
+
+    \b
+    Example:
+      vlscore app --port 8600 --no-browser
+    """
+    with told_errors():
+        from runtime.app.launch import run
+
+        raise typer.Exit(run(host, port, browser))
+
+
 add_aliases(app)
 
 

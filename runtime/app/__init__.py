@@ -1,0 +1,1 @@
+"""The app in the browser: `vlscore app`. Needs the extra `app`."""

@@ -1,0 +1,123 @@
+"""The controls of the app: pickers filled with what is installed, and sliders that cost no pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from engine.manifest import Manifest
+from engine.spec import DEFAULT, SPECS, Spec
+from runtime.app.scene_cache import SceneKey
+from runtime.bundles import DEFAULT_MODEL, find_bundle, installed, read_manifest
+from runtime.devices import findings
+from runtime.drawing import COLOURS, colour_of
+from runtime.errors import VlscoreError
+from runtime.presets import PRESETS
+
+MOST_QUERIES = len(COLOURS)
+EXAMPLE_QUERIES = "a guitar\na microphone\na high heel"
+VL_SCORE = "vl-score"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is opened, and how pictures are encoded."""
+
+    model: str
+    method: str
+    preset: str
+    device: str
+    spec: str
+
+    def key(self, picture: str, method: str | None = None) -> SceneKey:
+        """Under which a scene is kept."""
+        geometry = SPECS[self.spec].geometry
+        return SceneKey(picture, self.model, self.device, self.preset, method or self.method, geometry)
+
+
+@dataclass(frozen=True)
+class View:
+    """How answers are cut and drawn; nothing of it needs a pass."""
+
+    spec: Spec
+    shown: str
+
+
+@st.cache_data(show_spinner=False, ttl=60)
+def models_here() -> dict[str, Manifest]:
+    """Manifests of the bundles of this machine, by name; damaged ones are left out."""
+    found = {}
+    for name in installed():
+        try:
+            found[name] = read_manifest(find_bundle(name))
+        except VlscoreError:
+            continue
+    return found
+
+
+@st.cache_data(show_spinner=False)
+def devices_here() -> list[str]:
+    """Devices that can be used."""
+    return ["auto", *(finding.device for finding in findings() if finding.usable)]
+
+
+def methods_of(manifest: Manifest) -> list[str]:
+    """The methods that a bundle was built with."""
+    return [VL_SCORE, *(name.removeprefix("dense-") for name in manifest.graphs if name.startswith("dense-"))]
+
+
+def settings() -> Settings:
+    """Pickers of model, layer, method, preset and device."""
+    here = models_here()
+    backbones = sorted({manifest.backbone for manifest in here.values()}, key=lambda name: (name != DEFAULT_MODEL, name))
+    backbone = st.selectbox("Model", backbones, key="backbone", help="`vlscore pull RN50` makes another one.")
+    builds = [name for name, manifest in here.items() if manifest.backbone == backbone]
+    model = st.selectbox("Layer and build", builds, key="model", format_func=lambda name: build_label(name, here[name]))
+    manifest = here[model]
+    method = st.selectbox("Method", methods_of(manifest), key="method", help="More with `python -m export.methods`.")
+    presets = [name for name in PRESETS if name != "instant" or "instant" in manifest.graphs] if method == VL_SCORE else ["exact"]
+    preset = st.selectbox("Preset", presets, key="preset", help="`exact` runs every map, `fast` some, `instant` takes one pass.")
+    device = st.selectbox("Device", devices_here(), key="device")
+    spec = st.selectbox("Spec", list(SPECS), key="spec", help="`paper` is the published algorithm.")
+    return Settings(model, method, preset, device, spec)
+
+
+def build_label(name: str, manifest: Manifest) -> str:
+    """What distinguishes the builds of one model."""
+    maps = manifest.maps
+    layer = maps.layer if maps.layer else maps.source
+    weights = "" if name == manifest.backbone else f", {name}"
+    return f"{layer}, {maps.count} maps, {manifest.precision}{weights}"
+
+
+def descriptions() -> list[str]:
+    """What to look for, a line each."""
+    text = st.text_area(
+        "What to look for, one per line", EXAMPLE_QUERIES, key="queries", height=110, max_chars=2000, placeholder="a red bus"
+    )
+    lines = list(dict.fromkeys(" ".join(line.split()) for line in (text or "").splitlines() if line.strip()))
+    if len(lines) > MOST_QUERIES:
+        st.caption(f"The first {MOST_QUERIES} are asked.")
+    return lines[:MOST_QUERIES]
+
+
+def view(spec_name: str) -> View:
+    """Sliders; the scene stays as it is."""
+    spec = SPECS[spec_name]
+    shown = st.radio("Show", ["Boxes", "Heat", "Masks"], key=f"shown-{spec_name}", horizontal=True)
+    threshold = st.slider("Threshold", 0.05, 0.95, spec.threshold, 0.05, key=f"threshold-{spec_name}")
+    temperature = st.slider("Temperature", 0.1, 5.0, min(spec.temperature, 5.0), 0.1, key=f"temperature-{spec_name}")
+    contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{spec_name}")
+    outline = st.toggle("Follow outlines", spec.outline == "picture", key=f"outline-{spec_name}")
+    changes: dict[str, object] = {"threshold": threshold, "temperature": temperature, "contrast": contrast}
+    changes["outline"] = "picture" if outline and spec.base == DEFAULT.base else "grid"
+    changes["dilate"] = st.slider("Grow bright parts", 0.0, 0.1, spec.dilate, 0.01, key=f"dilate-{spec_name}")
+    changes["erode"] = st.slider("Shrink bright parts", 0.0, 0.1, spec.erode, 0.01, key=f"erode-{spec_name}")
+    return View(spec.replace(**changes), str(shown))
+
+
+def swatch(number: int) -> str:
+    """The colour of a query, as a dot for the page."""
+    red, green, blue = colour_of(number)
+    return f"<span style='color:rgb({red},{green},{blue});-webkit-text-stroke:1px #444'>&#9679;</span>"
