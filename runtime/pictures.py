@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, cast
 
@@ -24,6 +26,9 @@ from runtime.picture_readers import LibTiff
 from runtime.picture_tensors import Tensor, from_tensor
 
 __all__ = ["MAX_PIXELS_VARIABLE", "Picture", "PictureLimits", "Pixels", "max_pixels", "read_picture"]
+
+
+MOST_NAMES = 10_000  # of a folder that are gone through for one that may have been meant
 
 
 class Readable(Protocol):
@@ -142,7 +147,8 @@ def _path_fault(text: str) -> str:
         return "does not exist, and addresses are not fetched: download it first and pass the file"
     if not path.parent.is_dir():
         return f"does not exist, nor does its folder {str(path.parent)!r}: check the path"
-    return f"does not exist in {str(path.parent.absolute())!r}: check the path"
+    close = difflib.get_close_matches(path.name, islice(os.listdir(path.parent), MOST_NAMES), n=1, cutoff=0.7)
+    return f"does not exist in {str(path.parent.absolute())!r}: " + (f"did you mean {close[0]!r}?" if close else "check the path")
 
 
 def _from_readable(source: Readable, limits: PictureLimits) -> Pixels:

@@ -33,6 +33,16 @@ def read_frames(path: str | os.PathLike[str], every_s: float) -> Iterator[tuple[
             yield second, video.at(second)
 
 
+def opened_quietly(path: Path) -> cv2.VideoCapture:
+    """An open file of OpenCV, which must not print what is wrong with it: that is said once, by us."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
 class Video:
     """An open video, read from front to back."""
 
@@ -40,7 +50,7 @@ class Video:
         self.path = Path(path)
         if not self.path.is_file():
             raise PictureError(f"`{self.path}` is no file: check the path")
-        self.capture = cv2.VideoCapture(str(self.path))
+        self.capture = opened_quietly(self.path)
         self.rate = self.capture.get(cv2.CAP_PROP_FPS)
         frames = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
         if not self.capture.isOpened() or not self.rate > 0 or not frames > 0:

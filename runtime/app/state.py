@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -25,7 +26,8 @@ MOST_MODELS = 3  # open at once, for all sessions together
 @st.cache_resource(max_entries=MOST_MODELS, show_spinner="opening the model")
 def open_model(settings: Settings) -> Localizer:
     """An open model; sessions with the same settings share it."""
-    return Localizer(settings.model, device=settings.device, preset=settings.preset, spec=settings.spec, download=False)
+    chosen: dict[str, Any] = {"device": settings.device, "preset": settings.preset, "spec": settings.spec}  # names of pickers
+    return Localizer(settings.model, download=False, **chosen)
 
 
 @st.cache_resource(show_spinner=False)

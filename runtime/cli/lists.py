@@ -26,7 +26,7 @@ def write_text(target: str, text: str) -> None:
     if target == STDOUT:
         sys.stdout.write(text)
     else:
-        write_atomically(target, text.encode())
+        write_atomically(target, text.encode("utf-8", "backslashreplace"))  # names may hold halves of characters
 
 
 def csv_text(entries: Sequence[dict[str, Any]]) -> str:
@@ -55,7 +55,7 @@ def line_writer(target: str | None, resumed: bool) -> Iterator[IO[str] | None]:
         return
     if resumed:
         drop_cut_line(Path(target))
-    with open(target, "a" if resumed else "w", encoding="utf-8") as file:
+    with open(target, "a" if resumed else "w", encoding="utf-8", errors="backslashreplace") as file:
         yield file
 
 

@@ -90,7 +90,6 @@ def run(request: Request) -> int:
         write_text(wanted.json, json.dumps({**about, "pictures": entries}, indent=2, allow_nan=False) + "\n")
     if wanted.csv is not None:
         write_text(wanted.csv, csv_text(entries))
-    labels.write()
     if request.talks:
         report = Report(request.verbose)
         if not request.in_full or len(sources) < len(request.sources):
@@ -99,6 +98,7 @@ def run(request: Request) -> int:
     for entry in entries:
         if "error" in entry:
             say_error(entry["error"])
+    labels.write()  # last: what it refuses must not hide what was found
     return exit_code(request, entries)
 
 

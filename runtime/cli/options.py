@@ -65,6 +65,13 @@ def named_file(value: str | None) -> str | None:
     return None if value is None else str(named_path(value))
 
 
+def some_seconds(value: float) -> float:
+    """A check that a time is one to wait for."""
+    if not 0.001 <= value <= 1e6:
+        raise typer.BadParameter(f"it is {value:g}; seconds from 0.001 to 1e6 are needed")
+    return value
+
+
 def labels_to(value: str) -> tuple[str, Path]:
     """A check that `--labels` names a format and a place."""
     kind, _, place = value.partition("=")
@@ -96,7 +103,7 @@ Queries: TypeAlias = Annotated[
 ]
 Recursive: TypeAlias = Annotated[bool, option(LOOK, "--recursive", help="Look into the folders of folders.")]
 Every: TypeAlias = Annotated[
-    float, option(LOOK, "--every", metavar="SECONDS", help="How far apart the frames of a video are taken.", min=0.01)
+    float, option(LOOK, "--every", metavar="SECONDS", callback=some_seconds, help="How far apart frames of a video are taken.")
 ]
 Resume: TypeAlias = Annotated[
     bool, option(LOOK, "--resume", help="Go on with the --jsonl file: leave out pictures that it answers already.")

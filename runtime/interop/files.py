@@ -32,7 +32,7 @@ def write_labels(kind: str, target: str | os.PathLike[str], answers: Answers) ->
     path = Path(target)
     if kind in DOCUMENTS:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, DOCUMENTS[kind](answers).encode())
+        write_atomically(path, DOCUMENTS[kind](answers).encode("utf-8", "backslashreplace"))
         return path
     if kind not in FOLDERS:
         raise ArgumentError(f"`kind` must be one of {', '.join(KINDS)}, found {shown(kind)}")
@@ -41,5 +41,5 @@ def write_labels(kind: str, target: str | os.PathLike[str], answers: Answers) ->
     if len(files) - (kind == "yolo") < len(answers):
         raise ArgumentError(f"pictures of one name would share a {kind} file; write those of each folder apart")
     for name, text in files.items():
-        write_atomically(path / name, text.encode())
+        write_atomically(path / name, text.encode("utf-8", "backslashreplace"))
     return path

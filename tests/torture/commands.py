@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 from PIL import Image
 
 import runtime.cli.tune
@@ -26,6 +27,8 @@ from tests.runtime.samples import encoded, noise
 from tests.torture import bundles
 from tests.torture.mutation import FLOATS, NUMBERS, damaged
 from tests.torture.opened import SHIPPED_MODEL, emptied, shipped_bundle, shipped_scene
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, by whoever opens a video first: here a writer
 
 REFUSALS = ()
 CODES = (0, 1, 2, 3, 130)
@@ -80,7 +83,7 @@ def lay_out(rng: random.Random) -> None:
 
 def locate(rng: random.Random) -> list[str]:
     """Some pictures, some words, some options."""
-    there = ("a.png", "b.jpg", "c.scene.npz", "folder", "empty", "link.png", "loop", "pipe.png")
+    there = ("a.png", "b.jpg", "c.scene.npz", "d.mp4", "folder", "empty", "link.png", "loop", "pipe.png")
     files = (*there, "none.png", "*.png", "**/*", "~", ".", "[a].png")
     names = [rng.choice(files) for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 3)))]
     words = [rng.choice(WORDS) for _ in range(rng.choice((0, 1, 1, 1, 1, 2)))]
@@ -94,6 +97,10 @@ def option(rng: random.Random) -> list[str]:
     choices: dict[str, tuple[str, ...]] = {
         "--out": targets,
         "--json": (*targets, "answers.json", "answers.json", "\udc80.png"),
+        "--jsonl": (*targets, "answers.jsonl"),
+        "--csv": targets,
+        "--crops": targets,
+        "--labels": ("coco=new/x.json", "cvat=x.xml", "yolo=out", "voc=folder", "label-studio=a.png", "x", "coco=", "yolo=loop"),
         "--save-scenes": targets,
         "--model": ("demo-rn", "RN50", "none", "~nouser/x", "", ".", "folder", "loop", str(SHIPPED_MODEL), "[x]"),
         "--device": ("cpu", "auto", "cuda", "cuda:7", "x", "openvino:1"),
@@ -103,8 +110,20 @@ def option(rng: random.Random) -> list[str]:
         "--templates": ("plain", "imagenet", "a {}", "x", "{}" * 3_000),
         "--query": WORDS,
     }
-    numbers = ("--threshold", "--temperature", "--passes", "--refine", "--threads")
-    flags = ("--no-heat", "--recursive", "--quiet", "--fail-if-absent", "--version", "--help", "--bogus")
+    numbers = ("--threshold", "--temperature", "--passes", "--refine", "--threads", "--every")
+    flags = (
+        "--no-heat",
+        "--masks",
+        "--resume",
+        "-v",
+        "-vv",
+        "--recursive",
+        "--quiet",
+        "--fail-if-absent",
+        "--version",
+        "--help",
+        "--bogus",
+    )
     name = rng.choice((*choices, *choices, *numbers, *flags))
     if name in flags:
         return [name]
@@ -187,7 +206,18 @@ def seeds() -> dict[str, bytes]:
     shutil.rmtree(HOME, ignore_errors=True)
     emptied(WORK), emptied(HOME)
     run(["doctor"])
-    return {"a.png": made["PNG"], "b.jpg": made["JPEG"], "c.scene.npz": scene}
+    return {"a.png": made["PNG"], "b.jpg": made["JPEG"], "c.scene.npz": scene, "d.mp4": film()}
+
+
+def film() -> bytes:
+    """A video of a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "d.mp4")
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 5, (64, 48))
+        for _ in range(5):
+            writer.write(noise(48, 64))
+        writer.release()
+        return path.read_bytes()
 
 
 @cache
