@@ -43,22 +43,26 @@ def draw(
     heat: bool = True,
     masks: bool = False,
     together: bool = False,
+    strength: float = 1.0,
 ) -> Pixels:
     """Draw one answer at the (H, W, 3) u8 picture's own size, or several as a grid of titled panels.
 
     `masks` tints the pixels behind the boxes. `together` draws several answers over one picture, each in its own colour; heat
-    is then left out, for nobody could tell whose it is.
+    is then left out, for nobody could tell whose it is. `strength`, from 0 to 1.5, is how much heat and masks cover.
     """
+    if not 0 <= strength <= 1.5:
+        raise ArgumentError(f"`strength` must be from 0 to 1.5, found {shown(strength)}")
     pixels = read_picture(picture)
+    tint = strength if masks else 0.0
     answers = list(found) if isinstance(found, Sequence) else [found]
     check_answers(pixels, answers)
     if len(answers) == 1:
         if heat and answers[0].present:
-            lay_heat(pixels, answers[0].saliency)
-        return draw_answers(pixels, [(answers[0], Style.of(pixels, COLOURS[0]))], masks=masks)
+            lay_heat(pixels, answers[0].saliency, strength)
+        return draw_answers(pixels, [(answers[0], Style.of(pixels, COLOURS[0]))], masks=tint)
     if together:
-        return draw_answers(pixels, [(answer, Style.of(pixels, colour_of(n))) for n, answer in enumerate(answers)], masks=masks)
-    return _draw_panels(pixels, answers, heat, masks) if answers else pixels
+        return draw_answers(pixels, [(answer, Style.of(pixels, colour_of(n))) for n, answer in enumerate(answers)], masks=tint)
+    return _draw_panels(pixels, answers, strength if heat else 0.0, tint) if answers else pixels
 
 
 def colour_of(number: int) -> Colour:
@@ -94,7 +98,7 @@ def write_picture(path: str | Path, pixels: Pixels) -> Path:
     return target
 
 
-def _draw_panels(pixels: Pixels, answers: list[Localization], heat: bool, masks: bool) -> Pixels:
+def _draw_panels(pixels: Pixels, answers: list[Localization], heat: float, tint: float) -> Pixels:
     """A white sheet (H', W', 3) with one panel per answer, row by row, each under its query."""
     small = _fit_panel(pixels)
     height, width = small.shape[:2]
@@ -110,8 +114,8 @@ def _draw_panels(pixels: Pixels, answers: list[Localization], heat: bool, masks:
         write(sheet, shorten(answer.query, text, width), (left, top + bar / 2 - gap / 4), text, INK)
         panel = small.copy()
         if heat:  # one where nothing was found is muted like the others, or it would seem the brightest
-            lay_heat(panel, answer.saliency if answer.present else None)
-        draw_answers(panel, [(answer, Style.of(small, colour_of(number)))], masks=masks)
+            lay_heat(panel, answer.saliency if answer.present else None, heat)
+        draw_answers(panel, [(answer, Style.of(small, colour_of(number)))], masks=tint)
         sheet[top + bar : top + bar + height, left : left + width] = panel
     return sheet
 

@@ -40,11 +40,11 @@ class Style:
         return cls(colour, max(2, round(unit * 0.006)), max(11, round(unit * 0.032)))
 
 
-def draw_answers(canvas: Pixels, answers: Sequence[tuple[Localization, Style]], *, masks: bool) -> Pixels:
-    """Draw masks, boxes and labels of one or several answers, in place, on a canvas that shows the whole picture."""
+def draw_answers(canvas: Pixels, answers: Sequence[tuple[Localization, Style]], *, masks: float) -> Pixels:
+    """Draw masks (as strong as is said), boxes and labels of answers, in place, on a canvas that shows the whole picture."""
     if masks:
         for answer, style in answers:
-            lay_masks(canvas, answer, style.colour)
+            lay_masks(canvas, answer, style.colour, masks)
     rects = [[around(box, style.line, canvas) for box in scaled(answer, canvas)] for answer, style in answers]
     for (_, style), mine in zip(answers, rects, strict=True):
         for rect in reversed(mine):
@@ -61,7 +61,7 @@ def draw_answers(canvas: Pixels, answers: Sequence[tuple[Localization, Style]], 
     return canvas
 
 
-def lay_heat(canvas: Pixels, saliency: Plane | None) -> None:
+def lay_heat(canvas: Pixels, saliency: Plane | None, strength: float = 1.0) -> None:
     """Blend the heat of a saliency map over the canvas; without one the canvas is muted as if there were heat elsewhere."""
     height, width = canvas.shape[:2]
     colours, alphas = heat_ramp()
@@ -70,10 +70,10 @@ def lay_heat(canvas: Pixels, saliency: Plane | None) -> None:
     for top in range(0, height, STRIP):
         strip = canvas[top : top + STRIP]
         grey = strip.mean(axis=2, dtype=np.float32, keepdims=True)
-        muted = strip + MUTE * (grey - strip)
+        muted = strip + min(1.0, strength * MUTE) * (grey - strip)
         if saliency is not None:
             level = np.rint(np.clip(saliency[top : top + STRIP], 0, 1) * 255).astype(np.uint8)
-            muted = muted * (1 - alphas[level]) + colours[level]
+            muted = muted * (1 - strength * alphas[level]) + strength * colours[level]
         strip[:] = np.rint(muted)
 
 
@@ -87,14 +87,14 @@ def heat_ramp() -> tuple[Plane, Plane]:
     return colours * alphas, alphas
 
 
-def lay_masks(canvas: Pixels, answer: Localization, colour: Colour) -> None:
+def lay_masks(canvas: Pixels, answer: Localization, colour: Colour, strength: float) -> None:
     """Tint the pixels behind the boxes."""
     height, width = canvas.shape[:2]
     mask = box_masks(answer.saliency, answer.xyxy, answer.spec).any(axis=0).astype(np.uint8)
     if mask.shape != (height, width):
         mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
     where = mask.astype(bool)
-    canvas[where] = np.rint(canvas[where] + np.float32(TINT) * (np.array(colour, np.float32) - canvas[where]))
+    canvas[where] = np.rint(canvas[where] + np.float32(strength * TINT) * (np.array(colour, np.float32) - canvas[where]))
 
 
 def scaled(answer: Localization, canvas: Pixels) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from runtime import (
     VlscoreError,
     __version__,
 )
+from runtime.interop import Answers, box_masks, pipeline, to_coco, to_yolo, write_labels
 
 
 def show(done: int, total: int) -> None:
@@ -99,6 +100,16 @@ def answers(found: Localization) -> None:
     assert_type(len(found), int)
     assert_type(found.to_dict(), dict[str, Any])
     assert_type(found.save("street.png", heat=False), Path)
+
+
+def other_tools(found: Localization, localizer: Localizer) -> None:
+    """Answers as other tools read them."""
+    answers: Answers = {"street.jpg": [found]}
+    assert_type(to_coco(answers), dict[str, Any])
+    assert_type(to_yolo(answers, scores=True), dict[str, str])
+    assert_type(write_labels("voc", "labels", answers), Path)
+    assert_type(box_masks(found), NDArray[np.bool_])
+    pipeline("zero-shot-object-detection", model=localizer)("street.jpg", candidate_labels=["a bus"])
 
 
 def errors(localizer: Localizer) -> str:

@@ -42,6 +42,7 @@ class View:
 
     spec: Spec
     shown: str
+    strength: float
 
 
 @st.cache_data(show_spinner=False, ttl=60)
@@ -106,6 +107,7 @@ def view(spec_name: str) -> View:
     """Sliders; the scene stays as it is."""
     spec = SPECS[spec_name]
     shown = st.radio("Show", ["Boxes", "Heat", "Masks"], key=f"shown-{spec_name}", horizontal=True)
+    strength = st.slider("Strength of heat and masks", 0.0, 1.5, 1.0, 0.1, key="strength")
     threshold = st.slider("Threshold", 0.05, 0.95, spec.threshold, 0.05, key=f"threshold-{spec_name}")
     temperature = st.slider("Temperature", 0.1, 5.0, min(spec.temperature, 5.0), 0.1, key=f"temperature-{spec_name}")
     contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{spec_name}")
@@ -114,7 +116,7 @@ def view(spec_name: str) -> View:
     changes["outline"] = "picture" if outline and spec.base == DEFAULT.base else "grid"
     changes["dilate"] = st.slider("Grow bright parts", 0.0, 0.1, spec.dilate, 0.01, key=f"dilate-{spec_name}")
     changes["erode"] = st.slider("Shrink bright parts", 0.0, 0.1, spec.erode, 0.01, key=f"erode-{spec_name}")
-    return View(spec.replace(**changes), str(shown))
+    return View(spec.replace(**changes), str(shown), strength)
 
 
 def swatch(number: int) -> str:

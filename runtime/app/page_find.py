@@ -119,8 +119,8 @@ def result(picture: Chosen, localizer: Localizer, scene: Scene, queries: Sequenc
 def drawn(picture: Chosen, answers: Sequence[Localization], chosen: View) -> Pixels:
     """The view of the picture with its answers."""
     if chosen.shown == "Heat":
-        return draw(picture.view, list(answers), heat=True)
-    return draw(picture.view, list(answers), heat=False, masks=chosen.shown == "Masks", together=True)
+        return draw(picture.view, list(answers), heat=True, strength=chosen.strength)
+    return draw(picture.view, list(answers), heat=False, masks=chosen.shown == "Masks", together=True, strength=chosen.strength)
 
 
 def verdicts(answers: Sequence[Localization], localizer: Localizer) -> None:

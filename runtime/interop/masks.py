@@ -22,7 +22,7 @@ def box_masks(found: Localization) -> Flags:
     """One mask (n, H, W) per box: the connected bright part that the box was drawn around."""
     kept = found.spread is not None or "saliency" in vars(found)
     # Not `saliency`, which would stay with the answer: of a folder's pictures that is more than memory holds.
-    saliency = found.saliency if kept else to_picture(found.map, found.frame, found.spec.resize)
+    saliency = found.saliency if kept else to_picture(found.map, found.frame, found.spec.resize, found.spec.interpolation)
     return engine.box_masks.box_masks(saliency, found.xyxy, found.spec)
 
 

@@ -10,7 +10,7 @@ from engine.frame import Frame
 from engine.spec import DEFAULT
 from runtime.drawing import COLOURS, draw
 from runtime.drawing_shapes import blend, measure, pill, ring, shorten, write
-from runtime.errors import PictureError
+from runtime.errors import ArgumentError, PictureError
 from runtime.localization import Localization
 
 Pixels = NDArray[np.uint8]
@@ -194,3 +194,16 @@ def test_every_box_has_the_words() -> None:
     drawn = draw(grey(240, 400), answer((240, 400), boxes), heat=False)
     coloured = (drawn == COLOURS[0]).all(axis=2)[30:55]
     assert coloured[:, 40:140].sum() == pytest.approx(coloured[:, 200:300].sum(), rel=0.1)
+
+
+def test_strength_is_how_much_heat_and_masks_cover() -> None:
+    found = answer((210, 210), [[60, 60, 150, 150]])
+    for way in ({"heat": True}, {"heat": False, "masks": True}):
+        change = [
+            int(np.abs(draw(grey(210, 210), found, strength=strength, **way)[105, 105].astype(int) - 90).sum())
+            for strength in (0, 0.5, 1)
+        ]
+        assert change[0] == 0
+        assert change[1] == pytest.approx(change[2] / 2, abs=3)
+    with pytest.raises(ArgumentError, match=r"from 0 to 1\.5"):
+        draw(grey(210, 210), found, strength=float("nan"))
