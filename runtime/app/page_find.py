@@ -38,6 +38,12 @@ def show(now: Now) -> None:
         return
     key = now.settings.key(now.picture.digest)
     begin_or_leave(now, localizer)
+    adjustable(now, localizer, key)
+
+
+@st.fragment  # a slider draws only this anew, not the whole page
+def adjustable(now: Now, localizer: Localizer, key: SceneKey) -> None:
+    """The answers, and the sliders beside them."""
     main, beside = st.columns([5, 2], gap="medium")  # in this order they stand below one another on a phone
     with beside:
         chosen = view(now.settings.spec)
