@@ -30,6 +30,11 @@ class Figures:
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def values(self) -> dict[str, float]:
+        """The figures alone."""
+        return {name: one.value for name, one in self.estimates.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values: each figure as [value, low, high]."""
         figures = {name: one.to_list() for name, one in self.estimates.items()}

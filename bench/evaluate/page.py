@@ -60,7 +60,8 @@ def to_html(
     ]
     chosen = "".join(f"<tr><td>{name}</td><td>{html.escape(plain(value))}</td></tr>" for name, value in figures.chosen.items())
     plots = "".join(f'<img alt="{name}" src="data:image/png;base64,{data_}">' for name, data_ in drawn(figures))
-    published = "".join(f"<h2>Published: {html.escape(title)}</h2>{as_table(lines)}" for title, lines in beside(begun).items())
+    tables = beside(begun, figures.values).items()
+    published = "".join(f"<h2>Published: {html.escape(title)}</h2>{as_table(lines)}" for title, lines in tables)
     settings = "".join(f"<tr><td>{name}</td><td>{html.escape(plain(value))}</td></tr>" for name, value in begun.items())
     left = "".join(f"<li>{html.escape(key)}: {html.escape(why)}</li>" for key, why in counted["skipped_examples"].items())
     body = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,12 +131,20 @@ TABLES = {
 }
 
 
-def beside(begun: dict[str, Any]) -> dict[str, list[str]]:
-    """The published tables of a run's data set, as lines of Markdown; ours stands above them."""
+def beside(begun: dict[str, Any], ours: Mapping[str, float]) -> dict[str, list[str]]:
+    """The published tables of a run's data set, as lines of Markdown, with our figures in the last row."""
     found = {}
     for table in TABLES.values():
         if begun.get("dataset") in table.datasets:
             head = ["| published | " + " | ".join(table.figures) + " |", "|---" * (1 + len(table.figures)) + "|"]
             rows = [f"| {name} | " + " | ".join(values) + " |" for name, values in table.rows]
-            found[table.title] = [*head, *rows, *(["", table.note] if table.note else [])]
+            own = " | ".join(written(name, ours.get(name)) for name in table.figures)
+            found[table.title] = [*head, *rows, f"| **this run** | {own} |", *(["", table.note] if table.note else [])]
     return found
+
+
+def written(name: str, value: float | None) -> str:
+    """A figure as the tables write it: overlaps of boxes as shares, all else in %."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if name == "box_iou" else f"{100 * value:.2f}"

@@ -86,7 +86,7 @@ def write_report(
     """Write report.json, report.md and report.html; returns the files."""
     from bench.evaluate.page import to_html  # here: a run that is killed before its report needs no matplotlib
 
-    whole = {"run": begun, "counts": counted, **figures.to_dict(), "published": beside(begun)}
+    whole = {"run": begun, "counts": counted, **figures.to_dict(), "published": beside(begun, figures.values)}
     files = {
         "report.json": json.dumps(whole, indent=1) + "\n",
         "report.md": to_markdown(begun, counted, figures),
@@ -125,7 +125,7 @@ def to_markdown(begun: dict[str, Any], counted: dict[str, Any], figures: Figures
     lines += ["", INTERVALS, ""]
     if figures.chosen:
         lines += ["Chosen, or found on the way:", "", *(f"- {name}: {value}" for name, value in figures.chosen.items()), ""]
-    for title, rows in beside(begun).items():
+    for title, rows in beside(begun, figures.values).items():
         lines += [f"## {title}", "", *rows, ""]
     for key, reason in counted["skipped_examples"].items():
         lines.append(f"- left out `{key}`: {reason}")

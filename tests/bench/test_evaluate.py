@@ -178,6 +178,7 @@ def test_a_whole_run_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert report["figures"]["gt_known"][0] == 1.0
     assert report["counts"]["pictures"] == report["counts"]["of"] == 4
     assert "| VL-Score | 66.93 | 57.20 | 39.50 |" in first["report.md"].decode()
+    assert "| **this run** | 100.00 | - | - |" in first["report.md"].decode()
     assert b"data:image/webp" in first["report.html"]
     assert b"http" not in first["report.html"].replace(b"http-equiv", b"")
     assert "GT-known Loc | 100.00" in capsys.readouterr().out
