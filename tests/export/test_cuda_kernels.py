@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from engine.operators import OPERATORS
 from tests.configs import ROOT
 from tests.export.cuda_kernels import TABLES, matches, without_kernel
 from tests.export.test_contract import made, node
@@ -28,6 +29,11 @@ def test_the_extra_allows_the_releases_that_there_are_tables_of() -> None:
     release = re.search(r"~=([\d.]+)$", asked).group(1)  # and its bug fixes
     assert list(TABLES) == [release]
     assert f"ONNXRUNTIME_GPU = onnxruntime-gpu~={release}\n" in (ROOT / "Makefile").read_text()
+
+
+def test_every_operator_that_a_graph_may_hold_was_looked_up() -> None:
+    for table in TABLES.values():
+        assert set(table["kernels"]) >= OPERATORS
 
 
 def test_nodes_without_a_kernel_are_named() -> None:
