@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ INSTANT_OWN = "instant.onnx.weights"
 TEXT_GRAPHS = ("text", "text-short", "text-many")  # the last two read short texts: one, or many at once
 TEXT_HALF = (*TEXT_GRAPHS, "saliency")
 TEXT_FILES = ("tokenizer.json", "templates.json")
+DENSE, PROMPTED = "dense-", "prompted-"  # before a method's name: its graph of pictures, and that of words where it has one
 
 # An array that enters or leaves a graph: its dtype and its shape.
 Tensor = tuple[str, tuple[int, ...]]
@@ -102,6 +103,18 @@ class TextInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """What a bundle holds of a further method: the square that its graph takes, the grid and the sets of features it gives."""
+
+    side: int
+    height: int
+    width: int
+    sets: int  # of features: one, or one for each block
+    channels: int  # of what a graph of words starts from; 0 where words are only multiplied with features
+    parity: dict[str, float]  # how far the graph is from PyTorch
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything the runtime knows about one model at one precision."""
 
@@ -126,11 +139,17 @@ class Manifest:
     created: str
     presence: float = 0.0  # the margin over the base that tells present from absent; 0 where it was not measured
     nouns: tuple[str, ...] = ()  # all that a small model was taught; empty where it knows the world
+    methods: dict[str, MethodInfo] = field(default_factory=dict)  # those that were added; every bundle has `vl-score`
 
     def __post_init__(self) -> None:
         """Check that the fields agree with each other; raises `ManifestError`."""
         _check_counts(self)
         _check_files(self)
+
+    @property
+    def tower(self) -> Literal["resnet", "vit"]:
+        """Which kind of image tower this is."""
+        return "resnet" if self.maps.source == "bottleneck" else "vit"
 
     @property
     def image_files(self) -> tuple[str, ...]:
@@ -158,6 +177,13 @@ class Manifest:
             return from_json(cls, data, "manifest")
         except RecordError as error:
             raise ManifestError(f"{error}; rebuild the bundle with `python -m export.build`") from error
+
+
+def method_fingerprint(manifest: Manifest, method: str) -> str:
+    """Hash what shapes a picture's evidence for a method: its graph, and the weights that it points into."""
+    names = sorted({*_files_of(manifest, (f"{DENSE}{method}",)), *_files_of(manifest, ("image",))})
+    parts = {name: manifest.files[name].sha256 for name in names}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(manifest: Manifest) -> str:
@@ -209,6 +235,9 @@ def _check_counts(manifest: Manifest) -> None:
         "text.context": manifest.text.context,
         "text.batch": manifest.text.batch,
     }
+    for method, info in manifest.methods.items():
+        sizes = {"side": info.side, "height": info.height, "width": info.width, "sets": info.sets}
+        counts |= {f"methods.{method:.80}.{name}": size for name, size in sizes.items()}
     if manifest.presence < 0:
         raise ManifestError(f"`manifest.presence` must be 0 or above, found {manifest.presence}")
     for name, count in counts.items():

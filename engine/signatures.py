@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.manifest import IMAGE_HALF, TEXT_HALF, GraphInfo, Manifest, Tensor
+from engine.manifest import DENSE, IMAGE_HALF, PROMPTED, TEXT_HALF, GraphInfo, Manifest, Tensor
+from engine.methods import METHODS
 from engine.records import shown
 
 Tensors = dict[str, Tensor]
@@ -15,14 +16,62 @@ def signature_faults(manifest: Manifest) -> Iterator[str]:
     required = ("image", "masked", "text", "saliency")
     for name in (name for name in required if name not in manifest.graphs):
         yield f"the graph `{name}` is missing"
+    for name in (name for name in method_graphs(manifest) if name not in manifest.graphs):
+        yield f"the graph `{name:.80}` is missing"
     for name, graph in manifest.graphs.items():
-        if name not in (*IMAGE_HALF, *TEXT_HALF):
+        if name not in (*IMAGE_HALF, *TEXT_HALF) and name not in method_graphs(manifest):
             yield f"the graph `{name:.80}` is none that a bundle has"
             continue
-        inputs, outputs = expected(name, graph, manifest)
+        if name.startswith(PROMPTED):
+            inputs, outputs = asks(name.removeprefix(PROMPTED), graph, manifest)
+        elif name.startswith(DENSE):
+            inputs, outputs = looks(name.removeprefix(DENSE), manifest)
+        else:
+            inputs, outputs = expected(name, graph, manifest)
         if (graph.inputs, graph.outputs) != (inputs, outputs):
             found = f"takes {shown(graph.inputs, 300)} and gives {shown(graph.outputs, 300)}"
             yield f"the graph `{name:.80}` must take {inputs} and give {outputs}, but {found}"
+
+
+def method_graphs(manifest: Manifest) -> list[str]:
+    """The graphs of the methods that a manifest lists, those of no known method left out."""
+    known = [name for name in manifest.methods if name in METHODS]
+    return [f"{DENSE}{name}" for name in known] + [f"{PROMPTED}{name}" for name in known if METHODS[name].family == "prompted"]
+
+
+def looks(name: str, manifest: Manifest) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a method's graph of pictures."""
+    info, head = manifest.methods[name], METHODS[name].head
+    cells = info.height * info.width
+    square: Tensors = {"pixels": ("uint8", (1, info.side, info.side, 3))}
+    if head is not None and head.kind == "affinity":
+        return square, {"affinity": ("float32", (cells, cells))}
+    if METHODS[name].family == "prompted":
+        return square, {"stream": stream_of(name, manifest), "embedding": ("float32", (manifest.dim,)), **tied(name, manifest)}
+    found: Tensors = {"features": ("float32", (info.sets, info.height, info.width, manifest.dim))}
+    found["embedding"] = ("float32", (manifest.dim,))
+    if head is not None and head.kind == "layers":
+        found["attention"] = ("float32", (cells, cells))
+    return square, found
+
+
+def stream_of(name: str, manifest: Manifest) -> Tensor:
+    """What a graph of words starts from: a transformer's tokens, or the cells of a ResNet's last maps."""
+    info = manifest.methods[name]
+    return "float32", (info.height * info.width + (manifest.tower == "vit"), info.channels)
+
+
+def tied(name: str, manifest: Manifest) -> Tensors:
+    """What CLIP-ES needs besides: the embedding of the patches, and which of them belong together."""
+    cells = manifest.methods[name].height * manifest.methods[name].width
+    return {"patches": ("float32", (manifest.dim,)), "affinity": ("float32", (cells, cells))} if name == "clip-es" else {}
+
+
+def asks(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a method's graph of words."""
+    info, count = manifest.methods[name], max(1, rows(graph, "texts", 0))
+    given: Tensors = {"stream": stream_of(name, manifest), "texts": ("float32", (count, manifest.dim))}
+    return given, {"maps": ("float32", (count, info.height, info.width))}
 
 
 def expected(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, Tensors]:

@@ -13,9 +13,11 @@ import typer
 
 import export.needs  # noqa: F401 - before anything that imports PyTorch
 from engine.manifest import Manifest
+from engine.methods import named_methods
 from engine.spec import named_spec
 from export import assemble, gate, quantise, show, timing, triton
 from export.backbones import Backbone, BackboneError, find_backbone
+from export.method_graphs import add_methods
 from export.onnx_files import ExportError
 from export.options import MAP_SOURCES, PRECISIONS, BuildOptions, calibration_pictures, inputs_hash
 from export.reference import Reference
@@ -56,10 +58,12 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
             manifest = quantise.quantise_bundle(folder, manifest, calibration_pictures(options.calibrate))
             assemble.write_manifest(folder, manifest)
         reference = Reference(loaded, parts.maps, options.spec)
+        side = parts.side
         del parts  # and with it the rewritten towers
         for parity in gate.comparisons(folder, reference, options, report):  # a few passes first: a refusal comes early
             allowed = gate.allowed_for(manifest, parity.float32_noise)
             gate.check(parity, options.precision, allowed)
+        manifest = add_methods(folder, manifest, loaded, named_methods(options.methods, manifest.tower), side, report)
         manifest = dataclasses.replace(manifest, parity={**gate.figures(parity, allowed), **speeds}, inputs_hash=digest)
         assemble.write_manifest(folder, manifest)
     return manifest
@@ -85,6 +89,7 @@ def in_eight_bits(
 def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | None, force: bool) -> Path:
     """Find what is asked for, build it unless it is there already, and say how it went; gives its folder."""
     backbone = find_backbone(backbone_name)
+    named_methods(options.methods, backbone.family)  # a bad name is refused at once
     pretrained = pretrained or default_weights(backbone)
     source = find_source(backbone, pretrained, options.activation)
     target = out or bundle_home() / bundle_name(backbone.name, pretrained, options.precision)
@@ -140,6 +145,7 @@ def main(
     blocks: Annotated[int, typer.Option(min=1, help="Vision transformers: how many first blocks give maps.")] = 4,
     components: Annotated[int, typer.Option(min=1, help="Vision transformers: principal components per block.")] = 12,
     calibrate: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="int8: pictures like those to be asked.")] = None,  # noqa: UP045
+    methods: Annotated[str, typer.Option(help="Further methods: `all`, or names with commas between.")] = "",
     retry: Annotated[bool, typer.Option("--retry", help="fp16, int8: keep float32 passes too, for overflows.")] = False,
     compare: Annotated[int, typer.Option(min=1, help="Masked passes per picture that are compared with PyTorch.")] = 32,
     tune: Annotated[bool, typer.Option("--tune", help="Time batches and devices here; take the best.")] = False,
@@ -160,7 +166,7 @@ def main(
     signal.signal(signal.SIGTERM, stop)
     try:
         shape = (precision, batch, text_batch, named_spec(spec), seed, activation, maps, blocks, components)
-        options = BuildOptions(*shape, calibrate, retry, compare, tune)  # type: ignore[arg-type]
+        options = BuildOptions(*shape, calibrate, retry, compare, tune, methods)  # type: ignore[arg-type]
         target = run(backbone, pretrained, options, out, force)
         if tensorrt:
             typer.echo(f"{build_engines(target)} TensorRT engines are ready")

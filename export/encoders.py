@@ -72,7 +72,7 @@ class FoldedAttentionPool(nn.Module):
         query = first @ self.query_weight + self.query_bias  # (H, B, d)
         folded = (query @ self.key_weight).transpose(0, 1)  # (B, H, C)
         logits = folded @ tokens.transpose(1, 2)  # (B, H, n + 1)
-        attention = logits.float().softmax(dim=-1).to(tokens.dtype)
+        attention = wide(logits).softmax(dim=-1).to(tokens.dtype)
         gathered = (attention @ tokens).transpose(0, 1)  # (H, B, C)
         values = gathered @ self.value_weight + self.value_bias  # (H, B, d)
         joined = values.transpose(0, 1).flatten(1)  # (B, C)
@@ -149,6 +149,11 @@ class ViTEncoder(nn.Module):
         """Give the embedding `(B, D)`, not normalised."""
         embedding: Tensor = self.visual(pixels)
         return embedding
+
+
+def wide(values: Tensor) -> Tensor:
+    """At least float32: what sums of many small numbers need."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def per_head(weight: Tensor, heads: int) -> Tensor:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -48,6 +49,10 @@ class WeightsFile:
     offsets: dict[str, int] = field(default_factory=dict)
     size: int = 0
     shared: WeightsFile | None = None
+
+    def holds(self, raw: bytes) -> bool:
+        """Whether these bytes lie in the file already."""
+        return hashlib.sha256(raw).hexdigest() in self.offsets
 
     def know(self, raw: bytes, offset: int) -> None:
         """Remember a tensor that lies in the file already."""
@@ -97,7 +102,7 @@ def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple
     return model
 
 
-def run_once(graph: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def run_once(graph: Path, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
     """Run a written graph on this machine's cores, and give its outputs in order."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -175,6 +180,25 @@ def forget_provenance(model: onnx.ModelProto) -> None:
         node.ClearField("doc_string")
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         value.ClearField("metadata_props")
+
+
+def turn_where_known(model: onnx.ModelProto, known: WeightsFile) -> None:
+    """Turn a matrix over, back when the graph loads, where the file holds it the other way round; the exporter writes either.
+
+    Weights that are stored in half precision must be so by now.
+    """
+    turns = []
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) != 2 or len(tensor.raw_data) < EXTERNAL_FROM or known.holds(tensor.raw_data):
+            continue
+        turned = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor).T)
+        if known.holds(turned.tobytes()):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(turned, f"{name}.turned"))
+            turns.append(onnx.helper.make_node("Transpose", [f"{name}.turned"], [name], perm=[1, 0]))
+    nodes = [*turns, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 @contextlib.contextmanager

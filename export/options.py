@@ -51,6 +51,7 @@ class BuildOptions:
     retry: bool = False  # keep the masked graph in float32 as well, for batches whose numbers overflow
     compare: int = 32  # masked passes per picture that PyTorch repeats; it is slow, which is why this project exists
     tune: bool = False  # time the masked passes on this machine and take the batch that it likes best
+    methods: str = ""  # further methods: `all`, or names with commas between
 
     def batch_for(self, side: int, count: int) -> int:
         """The number of passes per run: as asked, else what fits the usual memory, never more than there are maps."""

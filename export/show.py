@@ -92,6 +92,14 @@ def next_line(target: Path) -> None:
     say(f'next: vlscore locate PICTURE "a red bus" --model {shlex.quote(str(model))}')
 
 
+def methods(manifest: Manifest, target: Path) -> None:
+    """Print the methods of a bundle and how far their graphs are from PyTorch."""
+    table = Table("method", "side", "grid", "error", title=f"methods of {target}", title_justify="left")
+    for name, info in manifest.methods.items():
+        table.add_row(name, str(info.side), f"{info.height} x {info.width}", f"{info.parity.get('error', 0):.2g}")
+    console.print(table)
+
+
 def listing() -> None:
     """Print every backbone that can be built and its weights, the published CLIP ones in bold."""
     table = Table("backbone", "weights that open_clip knows", title="backbones", title_justify="left")

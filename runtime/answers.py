@@ -16,6 +16,7 @@ from engine.prediction import estimate, expected_error
 from engine.saliency import SaliencyOptions, normalise, to_picture
 from engine.spec import Spec
 from runtime.backends.session import Session
+from runtime.dense import spread_by_affinity
 from runtime.errors import BundleError, SceneError
 from runtime.localization import Localization
 from runtime.query import Query
@@ -27,8 +28,9 @@ KEPT_PIXELS = 16_000_000  # of saliency spread over pictures that one call may k
 class Answerer:
     """Runs the saliency graph, several queries at a time. Holds no scene; safe to share between threads."""
 
-    def __init__(self, manifest: Manifest, saliency: Session, spec: Spec) -> None:
-        self.session, self.spec = saliency, spec
+    def __init__(self, manifest: Manifest, saliency: Session, spec: Spec, affinity: bool = False) -> None:
+        """With `affinity` maps are spread to the patches that belong together, as far as the scene says."""
+        self.session, self.spec, self.affinity = saliency, spec, affinity
         self.options = SaliencyOptions(spec.tau(manifest.logit_scale), spec.combine == "masks", spec.contrast)
         self.least_margin = manifest.presence if spec.presence == "margin" else 0.0
         self.rows = manifest.graphs["saliency"].inputs["texts"][1][0]
@@ -42,7 +44,8 @@ class Answerer:
         keep = len(queries) * height * width <= KEPT_PIXELS
         found = []
         for query, text, (scores, grid) in zip(queries, texts, self.scores_and_maps(scene, texts), strict=True):
-            saliency = normalise(grid) if outline is None else outline.follow(normalise(grid))
+            tied = spread_by_affinity(scene, grid[np.newaxis])[0] if self.affinity else grid
+            saliency = normalise(tied) if outline is None else outline.follow(normalise(tied))
             found.append(self.localization(scene, query, text, scores, saliency, keep))
         return found
 

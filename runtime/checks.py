@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from engine.frame import Frame
-from engine.manifest import Manifest
-from engine.records import shown
+from engine.manifest import Manifest, method_fingerprint
+from engine.methods import AFFINITY, DEFAULT_METHOD, VL_SCORE, Method, MethodError, find_method, refuse_other_tower
+from engine.records import quoted, shown
 from engine.spec import SPECS, Spec
 from runtime.bundles import Bundle
 from runtime.errors import ArgumentError, BundleError, PictureError, SceneError
 from runtime.scene import Scene
 
 
-def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec) -> Scene:
+def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec, method: str = DEFAULT_METHOD) -> Scene:
     """Refuse a scene that another model made, or that shows the model something else than this spec would."""
     if not isinstance(scene, Scene):
         raise SceneError(
             f"`scene` is a {type(scene).__name__}; encode the picture first: `scene = localizer.encode(picture)`, or ask it "
             "at once: `localizer(picture, query)`"
         )
+    if method != DEFAULT_METHOD:
+        check_evidence(scene, manifest, method)
+        return scene
     maps, dim = manifest.maps, manifest.dim
+    refuse_lacking(scene, method)
     shapes = (scene.maps.shape, scene.embeddings.shape)
     if scene.fingerprint != fingerprint or shapes != ((maps.count, maps.height, maps.width), (maps.count, dim)):
         raise SceneError(
@@ -42,6 +48,62 @@ def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec
             f"`{spec.geometry}`; ask it with `spec=DEFAULT.replace(geometry={frame.geometry!r})`, or encode it again"
         )
     return scene if frame.geometry == wanted.geometry else replace(scene, frame=wanted)
+
+
+def refuse_lacking(scene: Scene, method: str) -> None:
+    """Refuse a scene that holds nothing that a method could be asked by."""
+    if method not in scene.methods:
+        raise SceneError(
+            f"this scene can be asked by {quoted(scene.methods)}, and this Localizer asks by `{method}`: encode the picture "
+            f'with it, or ask by `Localizer(..., method="{next(iter(scene.methods), method)}")`'
+        )
+
+
+def check_evidence(scene: Scene, manifest: Manifest, method: str) -> None:
+    """Refuse a scene without a method's evidence, or with that of another model."""
+    refuse_lacking(scene, method)
+    if scene.evidence[method].made_by != method_fingerprint(manifest, method):
+        raise SceneError(
+            f"this scene's evidence of `{method}` was made by another model ({scene.backbone}) or another build of it than the "
+            f"one open ({manifest.backbone}, {manifest.precision}); open that one, or encode the picture again"
+        )
+
+
+def open_method(name: object, manifest: Manifest, folder: Path) -> Method:
+    """Find a method by name, and refuse one that the bundle was not built with, or that its tower does not define."""
+    try:
+        method = find_method(name)
+        refuse_other_tower(method, manifest.tower)
+    except MethodError as error:
+        raise ArgumentError(str(error)) from None
+    if method.family == "refinement":
+        raise ArgumentError(f"`{method.name}` refines the maps of other methods; ask for it with `{method.name}=True`")
+    if method.family != "masked" and method.name not in manifest.methods:
+        have = quoted((DEFAULT_METHOD, *manifest.methods))
+        raise BundleError(
+            f"this bundle of {manifest.backbone} was not built with the method `{method.name}` (it has {have}); add it, which "
+            f"leaves the rest as it is: `python -m export.methods {folder} --methods {method.name}`"
+        )
+    return method
+
+
+def refuse_dense(method: Method, what: str) -> None:
+    """Refuse what takes masked passes one after the other where the method takes none."""
+    if method.family != "masked":
+        raise ArgumentError(f"`{what}` spends masked passes, and `{method.name}` takes none: its answers are whole at once")
+
+
+def check_affinity(manifest: Manifest, folder: Path, windows: int) -> None:
+    """Refuse `affinity` where nothing can tell which patches belong together."""
+    if manifest.tower != "vit":
+        raise ArgumentError("`affinity` comes from a transformer's attention, and this model is a ResNet; leave it out")
+    if windows:
+        raise ArgumentError("`affinity` ties the patches of one square together; leave `windows` or `affinity` out")
+    if AFFINITY not in manifest.methods:
+        raise BundleError(
+            f"this bundle of {manifest.backbone} was built without `affinity`; add it, which leaves the rest as it is: "
+            f"`python -m export.methods {folder} --methods affinity`"
+        )
 
 
 def refuse_one_picture(pictures: object) -> None:
@@ -74,8 +136,22 @@ def check_backend(backend: object) -> None:
         raise ArgumentError(f"`backend` must be an open backend, found {shown(backend)}, which has no {', '.join(lacking)}")
 
 
-def as_spec(spec: str | Spec) -> Spec:
-    """A spec by name or by value."""
+def check_asking(method: Method, preset: object, windows: object, background: object) -> None:
+    """Refuse what belongs to methods of another family, and words that are none."""
+    if method.family != "masked" and preset != "exact":
+        raise ArgumentError(f"`preset` belongs to methods that take masked passes; `{method.name}` takes one: leave `preset` out")
+    if isinstance(windows, bool) or not isinstance(windows, int) or windows < 0:
+        raise ArgumentError(f"`windows` must be a number of pixels, found {shown(windows)}")
+    if method.family == "masked" and (windows or background is not None):
+        raise ArgumentError(f"`windows` and `background` belong to dense methods, not to `{method.name}`; leave them out")
+    if isinstance(background, str) or (background is not None and not isinstance(background, Sequence)):
+        raise ArgumentError(f"`background` must be several words, found {shown(background)}; an empty list: none")
+
+
+def as_spec(spec: str | Spec, method: Method = VL_SCORE) -> Spec:
+    """A spec by name or by value; `default` has the threshold that suits the method."""
+    if spec == "default" and method.family != "masked":
+        return SPECS["default"].replace(threshold=method.threshold)
     if isinstance(spec, Spec):
         return spec
     if not isinstance(spec, str) or spec not in SPECS:

@@ -56,6 +56,7 @@ class Localization:
     maps: int  # maps that were tried
     margin: float  # by how much the best map beat the base picture, in cosine
     similarity: float  # cosine between the query and the whole picture
+    method: str = "vl-score"
     preset: str = "exact"
     passes: int = 0  # times the model's image half was run for the picture
     picture: Pixels | None = field(default=None, repr=False)
@@ -111,6 +112,7 @@ class Localization:
             "maps": int(self.maps),
             "margin": _rounded(self.margin, 6),
             "similarity": _rounded(self.similarity, 6),
+            "method": self.method,
             "preset": self.preset,
             "passes": int(self.passes),
             "error": None if self.error is None else _rounded(self.error),

@@ -8,12 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import Any, Literal, overload
 
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
+from engine.methods import DEFAULT_METHOD
 from engine.spec import Spec, SpecName
 from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, open_bundle
-from runtime.checks import as_spec, check_backend, check_called, check_masks, check_switches, fitting_scene, refuse_one_picture
+from runtime.checks import (
+    as_spec,
+    check_affinity,
+    check_asking,
+    check_backend,
+    check_called,
+    check_masks,
+    check_switches,
+    fitting_scene,
+    open_method,
+    refuse_dense,
+    refuse_one_picture,
+)
+from runtime.dense import Asking, open_dense, open_ties
 from runtime.devices import CARDS, Device, open_for
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
@@ -29,6 +43,7 @@ from runtime.text import TextEncoder
 from runtime.watch import Watcher, check_sure
 
 OnSkip = Callable[[Picture, Exception], None]
+OnFailure = Callable[[Exception], None]
 
 
 class Localizer:
@@ -41,6 +56,12 @@ class Localizer:
     the image half of the bundle may be missing: saved scenes can be asked, pictures cannot be encoded. A published model that
     is not there yet (`vlscore models`) is fetched and made, which is said first; `download=False` forbids it.
 
+    `method` is one of `engine.methods`: `vl-score`, or one that the bundle was built with. Questions to the dense ones
+    compete, with each other and with the nouns of `background` (none given: those of common backgrounds, where the model knows
+    them). `windows` has them look at large pictures piece by piece, their shorter side brought to so many pixels. On
+    transformers `affinity` spreads any map to the patches that the model's attention ties to its brightest ones, for a pass
+    more.
+
     `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
     runs `refine` more for every query (`passes="auto"`: as many as it takes to be sure); `instant` takes one pass.
     """
@@ -49,6 +70,7 @@ class Localizer:
         self,
         model: str | os.PathLike[str] | Bundle | None = None,
         *,
+        method: str = DEFAULT_METHOD,
         device: Device = "auto",
         device_options: Mapping[str, Any] | None = None,
         precision: Precision | None = None,
@@ -56,7 +78,10 @@ class Localizer:
         passes: int | Literal["auto"] | None = None,
         refine: int | None = None,
         spec: SpecName | Spec = "default",
-        templates: str | Sequence[str] = "plain",
+        templates: str | Sequence[str] | None = None,
+        background: Sequence[str] | None = None,
+        windows: int = 0,
+        affinity: bool = False,
         threads: int | None = None,
         scenes_only: bool = False,
         download: bool = True,
@@ -64,11 +89,12 @@ class Localizer:
         backend: Backend | None = None,
     ) -> None:
         started = time.perf_counter()
-        check_switches(scenes_only=scenes_only, download=download)
-        self.spec = as_spec(spec)
+        check_switches(scenes_only=scenes_only, download=download, affinity=affinity)
         if not isinstance(model, Bundle):
             model = open_bundle(find_or_pull(model, download), scenes_only=scenes_only, sha256=sha256)
         self.bundle = model
+        self.method = open_method(method, self.manifest, model.folder)
+        self.spec = as_spec(spec, self.method)
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:
@@ -81,18 +107,24 @@ class Localizer:
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, {name: self.session(name) for name in TEXT_GRAPHS if name in self.manifest.graphs})
-        self.templates = self.text.named_templates(templates)
+        self.templates = self.text.named_templates(self.method.templates if templates is None else templates)
+        check_asking(self.method, preset, windows, background)
+        if affinity:
+            check_affinity(self.manifest, model.folder, windows)
+        self.ties = open_ties(self.manifest, self.session, self.spec) if affinity else None
         self.plan = plan_passes(self.manifest, preset, passes, refine)
         image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}
         image_half["masked"] = self.masked_session()
         self.encoder = SceneEncoder(
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
-        self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec)
+        self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec, affinity)
         self.refiner = Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only)
         growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
         first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
         self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
+        asking = Asking(self.templates, background, windows, affinity)
+        self.dense = open_dense(self.method, self.manifest, self.session, self.text, self.spec, asking)
         self.opened_in = time.perf_counter() - started
 
     @property
@@ -121,6 +153,7 @@ class Localizer:
             "precision": self.precision,
             "batch": manifest.batch,
             "maps": manifest.maps.count,
+            "method": self.method.name,
             "preset": self.plan.preset,
             "spec": self.spec.name,
             **self.fallbacks(),
@@ -153,10 +186,23 @@ class Localizer:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""
         self.check_image_half()
         check_called(progress=progress)
-        return next(self.encoder.encode([read_picture(picture)], counting(progress), expected=1))
+        return next(self.looked(iter([read_picture(picture)]), counting(progress), 1))
+
+    def looked(
+        self,
+        pictures: Iterator[Pixels],
+        progress: StreamProgress | None,
+        expected: int | None,
+        on_failure: OnFailure | None = None,
+    ) -> Iterator[Scene]:
+        """Turn pictures into scenes by the method in use."""
+        encoder = self.encoder if self.dense is None else self.dense.encoder
+        scenes = encoder.encode(pictures, progress, expected, on_failure)
+        return scenes if self.ties is None else map(self.ties.add, scenes)
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
+        refuse_dense(self.method, "refine")
         scene = fitting_scene(scene, self.manifest, self.fingerprint, self.spec)
         check_called(progress=progress)
         self.check_image_half()
@@ -175,7 +221,9 @@ class Localizer:
         """
         check_called(progress=progress)
         found = self.answer(
-            fitting_scene(scene, self.manifest, self.fingerprint, self.spec), as_queries(query, self.templates), progress
+            fitting_scene(scene, self.manifest, self.fingerprint, self.spec, self.method.name),
+            as_queries(query, self.templates),
+            progress,
         )
         return found[0] if is_one(query) else found
 
@@ -222,7 +270,7 @@ class Localizer:
             if on_skip is not None:
                 on_skip(current, error)
 
-        return self.encoder.encode(readable(), progress, expected, None if on_skip is None else skip)
+        return self.looked(readable(), progress, expected, None if on_skip is None else skip)
 
     @overload
     def stream(
@@ -267,6 +315,7 @@ class Localizer:
         gone on with, for a further question; other scenes give one answer.
         """
         check_sure(sure)
+        refuse_dense(self.method, "watch")
         queries = as_queries(query, self.templates)
         if isinstance(picture, Scene):
             seen: Pixels | Scene = fitting_scene(picture, self.manifest, self.fingerprint, self.spec)
@@ -279,6 +328,8 @@ class Localizer:
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
         texts = self.text.embed(queries)
+        if self.dense is not None:
+            return self.dense.answerer.answer(scene, queries, texts)
         scene = self.refiner.refine(scene, texts, progress)
         found = self.answerer.answer(scene, queries, texts)
         if not any(answer.present for answer in found):

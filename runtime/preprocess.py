@@ -34,12 +34,13 @@ def fit_to_square(
         return _on_ground(picture, frame, kernel, mean), frame
     if max(frame.resized_hw) > RIBBON * side:
         return _resize_middle(picture, frame, kernel), frame
-    resized = _resize(picture, frame.resized_hw, kernel)
+    large = resized(picture, frame.resized_hw, kernel)
     top, left = frame.offset_yx
-    return np.ascontiguousarray(resized[top : top + side, left : left + side]), frame
+    return np.ascontiguousarray(large[top : top + side, left : left + side]), frame
 
 
-def _resize(picture: Pixels, size_hw: tuple[int, int], kernel: Image.Resampling) -> Pixels:
+def resized(picture: Pixels, size_hw: tuple[int, int], kernel: Image.Resampling) -> Pixels:
+    """Resize a picture with antialias."""
     height, width = size_hw
     return np.array(Image.fromarray(picture).resize((width, height), kernel))
 
@@ -49,7 +50,7 @@ def _on_ground(picture: Pixels, frame: Frame, kernel: Image.Resampling, mean: tu
     square = np.full((frame.side, frame.side, 3), ground, dtype=np.uint8)
     top, left = (-offset for offset in frame.offset_yx)
     height, width = frame.resized_hw
-    square[top : top + height, left : left + width] = _resize(picture, frame.resized_hw, kernel)
+    square[top : top + height, left : left + width] = resized(picture, frame.resized_hw, kernel)
     return square
 
 

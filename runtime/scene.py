@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.frame import Frame
+from engine.methods import DEFAULT_METHOD, METHODS
 from engine.outline import Outline
 from engine.prediction import MaskKernel
 from engine.spec import Base
+from runtime.evidence import Evidence
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -26,7 +29,7 @@ ABOUT = ("passes", "preset", "precision", "backbone", "fingerprint", "blank")
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture after its masked passes: ask it anything, as often as you like, for a matrix product each time.
+    """A picture after its passes: ask it anything, as often as you like, for a matrix product each time.
 
     `embeddings` (K, D) are of the masked copies, `base` (D,) of the blank picture, `embedding` (D,) of the whole one.
     `live` (K,) tells which maps are not constant: the masked copies of the others are the base itself. `known` (K,) tells
@@ -48,6 +51,7 @@ class Scene:
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     guide: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H', W', 3): the picture small, for outlines
     blank: Base = "mean"  # which blank picture `base` is of
+    evidence: Mapping[str, Evidence] = field(default_factory=dict, repr=False)  # of methods that take no masked passes
 
     @cached_property
     def kernel(self) -> MaskKernel:
@@ -58,6 +62,18 @@ class Scene:
     def outline(self) -> Outline | None:
         """The outlines of the picture, which a saliency map can follow; gathered once for all queries."""
         return None if self.guide is None else Outline(self.guide, (self.maps.shape[1], self.maps.shape[2]))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that this scene can be asked by."""
+        masked = [DEFAULT_METHOD] if len(self.maps) else []
+        return (*masked, *(name for name in self.evidence if METHODS[name].family != "refinement"))
+
+    @property
+    def affinity(self) -> NDArray[np.float16] | None:
+        """Which patches the model's attention ties together `(n, n)`, where some method or option gathered that."""
+        found = [each.arrays["affinity"] for each in self.evidence.values() if "affinity" in each.arrays]
+        return found[0] if found else None
 
     def learn(self, embeddings: Floats, known: Flags, passes: int) -> Scene:
         """The same picture after further passes; what was worked out from its maps stays."""
@@ -80,9 +96,11 @@ class Scene:
 
     def about(self) -> dict[str, Any]:
         """Everything but the arrays, as plain values."""
+        evidence = {name: {"made_by": each.made_by, "windows": each.windows} for name, each in self.evidence.items()}
         return {
             "schema": SCHEMA,
             "frame": self.frame.to_dict(),
             "live": int(self.live.sum()),
             **{name: getattr(self, name) for name in ABOUT},
+            **({"evidence": evidence} if evidence else {}),
         }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +17,11 @@ from PIL import Image
 
 from engine.frame import Frame
 from engine.masks import live_maps
+from engine.methods import METHODS
 from engine.records import from_json, shown
 from engine.spec import Base
 from runtime.errors import PictureError, SceneError
+from runtime.evidence import KEPT, Evidence
 from runtime.files import write_atomically
 from runtime.picture_limits import PictureLimits, check_size
 from runtime.pictures import Pixels, from_file
@@ -27,15 +30,25 @@ from runtime.scene import ARRAYS, SCHEMA, Flags, Floats, Scene
 from runtime.stored_arrays import DamagedError, StoredArray, stored_arrays
 
 JPEG_QUALITY = 90
-NAMES = frozenset({*ARRAYS, "about", "jpeg", "guide", "known"})
+EVIDENCE = frozenset(f"{method}.{array}" for method in METHODS for array in KEPT)
+NAMES = frozenset({*ARRAYS, *EVIDENCE, "about", "jpeg", "guide", "known"})
 KINDS = {"about": "u", "jpeg": "u", "guide": "u", "known": "b"}  # of numpy's dtypes; the others hold floats
 
 # No model comes near these.
 MOST_MAPS, LONGEST_SIDE, MOST_DIMENSIONS = 65_536, 512, 8_192
+MOST_NUMBERS, MOST_WINDOWS = 1 << 28, 1_000_000
 LONGEST_ABOUT, LONGEST_WORD, LONGEST_GUIDE, LARGEST_SQUARE = 16_384, 200, 8_192, 8_192
 LARGEST_MAP = 1e6
 UNIT = 1e-2  # how far the length of an embedding may be from 1, in half precision too
 LONGEST_PREDICTION = 10.0  # predicted embeddings have about length 1
+
+
+@dataclass(frozen=True)
+class AboutEvidence:
+    """What made a method's evidence."""
+
+    made_by: str
+    windows: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class About:
     backbone: str
     fingerprint: str
     blank: Base = "mean"  # scenes from before the field were all scored against it, or did not say
+    evidence: dict[str, AboutEvidence] = field(default_factory=dict)
 
 
 def write_scene(scene: Scene, path: str | os.PathLike[str], *, picture: bool) -> Path:
@@ -67,6 +81,8 @@ def write_scene(scene: Scene, path: str | os.PathLike[str], *, picture: bool) ->
             arrays["guide"] = np.ascontiguousarray(scene.guide)
         if scene.preset != "exact":
             arrays["known"] = scene.known
+        for method, evidence in scene.evidence.items():
+            arrays |= {f"{method}.{name}": np.ascontiguousarray(values) for name, values in evidence.arrays.items()}
         arrays["about"] = np.frombuffer(json.dumps(scene.about()).encode(), dtype=np.uint8)
         write_atomically(target, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     except SceneError:
@@ -115,9 +131,10 @@ def _read(file: IO[bytes], size: int) -> Scene:
         if name not in stored:
             raise DamagedError(f"it has no `{name}`")
     about = _about(file, stored["about"])
-    _check_shapes({name: array.shape for name, array in stored.items()})
+    _check_shapes({name: array.shape for name, array in stored.items()}, bool(about.evidence))
     arrays: dict[str, Floats] = {name: stored[name].read(file).astype(np.float32, copy=False) for name in ARRAYS}
-    live, known = live_maps(arrays["maps"]), np.ones(len(arrays["maps"]), dtype=bool)
+    count = len(arrays["maps"])
+    live, known = live_maps(arrays["maps"]) if count else np.zeros(0, dtype=bool), np.ones(count, dtype=bool)
     if "known" in stored:  # only scenes with predicted embeddings say which maps were run
         known = stored["known"].read(file).view(np.uint8) != 0
     _check_values(arrays, live, known, about)
@@ -134,7 +151,28 @@ def _read(file: IO[bytes], size: int) -> Scene:
         picture=_picture(stored["jpeg"].read(file).tobytes(), about.frame) if "jpeg" in stored else None,
         guide=stored["guide"].read(file) if "guide" in stored else None,
         blank=about.blank,
+        evidence={name: _evidence(file, name, each, stored) for name, each in about.evidence.items()},
     )
+
+
+def _evidence(file: IO[bytes], method: str, about: AboutEvidence, stored: dict[str, StoredArray]) -> Evidence:
+    """A method's evidence, whose arrays must lie on the scene's grid."""
+    (_, height, width), dim = stored["maps"].shape, stored["base"].shape[0]
+    cells = height * width
+    shapes = {"features": (height, width, dim), "attention": (cells,), "affinity": (cells,), "patches": ()}
+    names = [name for name in KEPT if f"{method}.{name}" in stored]
+    if not names or about.windows < 0:
+        raise DamagedError(f"it tells of {shown(method)}, and holds nothing of it")
+    arrays = {}
+    for name in names:
+        found = stored[f"{method}.{name}"]
+        tail = found.shape[1:] if name == "stream" else shapes[name]  # whose width is the model's own affair
+        if found.dtype != KEPT[name] or found.shape[1:] != tail or not 0 < math.prod(found.shape) <= MOST_NUMBERS:
+            raise DamagedError(f"its {name} of {shown(method)} are {found.shape} of {found.dtype}")
+        arrays[name] = found.read(file)
+        if not np.isfinite(arrays[name]).all():
+            raise DamagedError(f"its {name} of {shown(method)} hold values that no model gives")
+    return Evidence(arrays, about.made_by, about.windows)
 
 
 def _about(file: IO[bytes], stored: StoredArray) -> About:
@@ -156,7 +194,7 @@ def _about(file: IO[bytes], stored: StoredArray) -> About:
     return about
 
 
-def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(shapes: dict[str, tuple[int, ...]], evidence: bool) -> None:
     """Refuse shapes that do not fit each other, or no model."""
     maps, embeddings, guide = shapes["maps"], shapes["embeddings"], shapes.get("guide", (1, 1, 3))
     fits = (
@@ -168,7 +206,7 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
         and len(guide) == 3
         and guide[2] == 3
     )
-    if not fits or 0 in (*maps, *embeddings, *guide):
+    if not fits or 0 in (*maps[1:], *embeddings[1:], *guide) or (0 in maps and not evidence):
         raise DamagedError("its arrays do not fit each other")
     bounds = (MOST_MAPS, LONGEST_SIDE, LONGEST_SIDE, MOST_DIMENSIONS, LONGEST_GUIDE, LONGEST_GUIDE)
     if any(found > most for found, most in zip((*maps, embeddings[1], *guide[:2]), bounds, strict=True)):
@@ -177,15 +215,15 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
 
 def _check_values(arrays: dict[str, Floats], live: Flags, known: Flags, about: About) -> None:
     """Refuse numbers that no encoder gives."""
-    largest = max(float(arrays["maps"].max()), -float(arrays["maps"].min()))
+    largest = float(np.abs(arrays["maps"]).max(initial=0))
     norms = np.concatenate([_norms(arrays["embeddings"]), _norms(arrays["base"][None]), _norms(arrays["embedding"][None])])
-    sure = np.concatenate([known, [True, True]])
+    sure = np.concatenate([known, [len(live) > 0, True]])  # without masked passes nothing is held against a base
     # Written so that NaN is refused too.
     if not (largest <= LARGEST_MAP and (np.abs(norms[sure] - 1) <= UNIT).all() and (norms <= LONGEST_PREDICTION).all()):
         raise DamagedError("its arrays hold values that no model gives")
     if not (known | live).all() or (about.preset == "exact" and not known.all()) or about.live != live.sum():
         raise DamagedError(f"it tells of {about.live} live maps and {known.sum()} known ones, and has {live.sum()} live ones")
-    if not 0 <= about.passes <= max(1, len(live)):
+    if not 0 <= about.passes <= (MOST_WINDOWS if about.evidence else max(1, len(live))):
         raise DamagedError(f"it tells of {about.passes} passes for {len(live)} maps")
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 END = struct.Struct("<4sHHHHIIH")  # of the file: signature, disks, members here and in all, directory's size and place, comment
 ENTRY = struct.Struct("<4sHHHHHHIIIHHHHHII")  # one member in the directory, before its name
 LOCAL = struct.Struct("<4sHHHHHIIIHH")  # the same before its data
-ENCRYPTED, MOST_MEMBERS, LONGEST_ENTRY, LONGEST_HEADER = 0x41, 16, 256, 1024
+ENCRYPTED, MOST_MEMBERS, LONGEST_ENTRY, LONGEST_HEADER = 0x41, 64, 256, 1024
 
 # What NumPy puts before an array, as it writes it.
 SHAPE = rb"\((\d{1,10},|\d{1,10}(?:, \d{1,10}){1,3})\)"

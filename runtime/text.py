@@ -111,6 +111,13 @@ class TextEncoder:
             rows.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.asarray(rows, dtype=np.float32)
 
+    def nothing(self, templates: Sequence[str]) -> Vectors:
+        """The unit embedding `(D,)` of sentences without words: what all questions in these templates have in common."""
+        prompts = [template.replace(PLACEHOLDER, "") for template in templates]
+        vectors = self.prompt_vectors(list(dict.fromkeys(prompts)))
+        mean = np.mean([vectors[prompt] for prompt in prompts], axis=0, dtype=np.float64)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+
     def warn_of_unknown_words(self, queries: Sequence[Query]) -> None:
         """Say once that a small model knows little, when a query names nothing that it was taught."""
         for query in queries:

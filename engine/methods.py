@@ -1,0 +1,148 @@
+"""Every method of localization by name: one row each, which says how it looks at a picture and how it is asked.
+
+A row is data. `export/dense.py` reads the switches of its `Head` when a graph is built; `engine/dense.py` and the runtime read
+the rest when a question is asked. Another method of the dense family is another row.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.heads import Head, Similarity
+from engine.records import quoted, shown
+
+Family = Literal["masked", "dense", "prompted", "refinement"]
+Tower = Literal["resnet", "vit"]
+# What becomes of the products of features and words: see `engine/dense.py`.
+Ask = Literal["softmax", "relu", "surgery", "layers", "given", "against"]
+BOTH: tuple[Tower, ...] = ("resnet", "vit")
+VIT: tuple[Tower, ...] = ("vit",)
+RESNET: tuple[Tower, ...] = ("resnet",)
+
+
+class MethodError(ValueError):
+    """A method is unknown, or not defined where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: its family, the towers it is defined for, and how it is asked."""
+
+    name: str
+    family: Family
+    towers: tuple[Tower, ...]
+    head: Head | None = None  # dense ones only: how the features are made
+    ask: Ask = "softmax"
+    kappa: float = 40.0  # what cosines are multiplied by before they compete
+    templates: str = "imagenet"
+    background: bool = True  # whether nouns of backgrounds compete when the model knows them
+    threshold: float = 0.4  # of boxes, as a share of the map's maximum
+
+    def on(self, tower: Tower) -> bool:
+        """Whether the method is defined for a kind of image tower."""
+        return tower in self.towers
+
+
+VL_SCORE = Method("vl-score", "masked", BOTH, templates="plain", background=False)
+
+METHODS = {
+    row.name: row
+    for row in (
+        VL_SCORE,
+        # The last block in another way: which attention, whether its residual and MLP are kept.
+        Method("tokens", "dense", VIT, Head(residual="stream", ffn=True)),
+        Method("maskclip", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True)),
+        Method("maskclip-bare", "dense", VIT, Head(terms=("own",))),
+        Method("sclip", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True)),
+        Method("cliptrase", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True)),
+        Method("clearclip", "dense", VIT, Head(terms=("qq",)), kappa=50.0),
+        Method("naclip", "dense", BOTH, Head(terms=("kk",), nearby=5.0)),
+        Method("resclip", "dense", VIT, Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0)),
+        Method(
+            "itaclip",
+            "dense",
+            VIT,
+            Head(terms=("qq", "kk"), mixed=(7, 8, 10), mixed_terms=("qq", "kk"), share=0.5, residual="stream"),
+        ),
+        # A second stream through the last blocks.
+        Method("surgery", "dense", BOTH, Head(blocks=6, dual=True, terms=("vv",), residual="stream"), ask="surgery"),
+        Method(
+            "gem",
+            "dense",
+            VIT,
+            Head(blocks=6, dual=True, terms=("vv", "kk", "qq"), mean=True, unit=True, rounds=1, residual="stream"),
+            kappa=100.0,
+        ),
+        # Patches that resemble each other.
+        Method(
+            "sc-clip",
+            "dense",
+            VIT,
+            Head("similar", terms=("kk", "similar"), mean=True, residual="class", similarity=Similarity("lof")),
+        ),
+        Method(
+            "sfp",
+            "dense",
+            VIT,
+            Head(
+                "similar",
+                terms=("qq", "kk", "similar"),
+                mean=True,
+                residual="class",
+                similarity=Similarity("class", second=("similar",), floored=True),
+            ),
+        ),
+        Method("cliper", "dense", VIT, Head("layers"), ask="layers", kappa=100.0),
+        # How each patch moves the embedding: linear in the text, so that these are features too.
+        Method("grad-eclip", "dense", BOTH, Head("grad-eclip"), ask="relu", background=False),
+        Method("grad-cam", "dense", BOTH, Head("grad-cam"), ask="relu", background=False),
+        Method("textspan", "dense", VIT, Head("textspan"), ask="relu"),
+        # Words go into the graph, through the last blocks and back.
+        Method("legrad", "prompted", VIT, Head("legrad", blocks=2), ask="given", background=False),
+        # Eight blocks tell which patches belong together; the words go through the last one alone.
+        Method("clip-es", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
+        Method("grad-cam-plus", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False),
+        Method("affinity", "refinement", VIT, Head("affinity", blocks=8)),
+    )
+}
+DEFAULT_METHOD, AFFINITY = VL_SCORE.name, "affinity"
+
+
+def head_of(name: str) -> Head:
+    """The switches of a method that has some."""
+    head = METHODS[name].head
+    if head is None:
+        raise MethodError(f"method `{name}` has no switches")
+    return head
+
+
+def find_method(name: object) -> Method:
+    """Find a method by name; raises `MethodError` with near matches."""
+    if isinstance(name, str) and name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(str(name).lower().replace("_", "-").replace(" ", "-"), METHODS, n=3, cutoff=0.5)
+    hint = f"did you mean {quoted(near)}?" if near else f"choose from {', '.join(METHODS)}"
+    raise MethodError(f"method {shown(name)} is unknown; {hint}")
+
+
+def named_methods(names: str, tower: Tower) -> tuple[Method, ...]:
+    """The methods that a build adds: `all` that the tower defines, or names with commas between; the default needs no adding."""
+    if names.strip() == "all":
+        return tuple(row for row in METHODS.values() if row.family != "masked" and row.on(tower))
+    found = [find_method(name.strip()) for name in names.split(",") if name.strip() not in ("", "none")]
+    for row in found:
+        refuse_other_tower(row, tower)
+    return tuple({row.name: row for row in found if row.family != "masked"}.values())
+
+
+def refuse_other_tower(method: Method, tower: Tower) -> None:
+    """Refuse a method on a kind of image tower that it is not defined for."""
+    if not method.on(tower):
+        kind = {"resnet": "ResNets", "vit": "vision transformers"}
+        others = ", ".join(row.name for row in METHODS.values() if row.on(tower))
+        raise MethodError(
+            f"method `{method.name}` is defined for {kind[method.towers[0]]} alone, and this model is one of the "
+            f"{kind[tower]}; these have {others}"
+        )

@@ -1,0 +1,131 @@
+"""The graphs of further methods, written beside those of a bundle: they point into the weights that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch.nn import functional as F
+
+from engine.manifest import DENSE, PROMPTED, FileInfo, Manifest
+from engine.methods import Method
+from export import show
+from export.assemble import Parts, Write, take_apart, writer
+from export.comparison import gate_pictures
+from export.dense_graphs import Looker, looker
+from export.gate import GateError
+from export.graphs import Pixels
+from export.onnx_files import WeightsFile, halve_where_exact, run_once, save_graph, turn_where_known
+from export.options import BuildOptions, Precision
+from export.reference import Floats
+from export.weights import Loaded
+from runtime.filling.origin import sha256_of
+from runtime.preprocess import fit_to_square
+
+SHARED = "image.onnx.weights"  # where the graphs of pictures keep their weights
+PROMPTS = 8  # texts per run of a graph that words go into
+ALLOWED = {"fp32": 1e-3, "fp16": 2e-1}  # largest difference from PyTorch, relative to the largest value
+
+
+def add_methods(
+    folder: Path, manifest: Manifest, loaded: Loaded, methods: Sequence[Method], side: int, report: show.Report
+) -> Manifest:
+    """Write the graphs of methods into the folder of a bundle, compare them with PyTorch, and list them in its manifest."""
+    precision: Precision = "fp16" if manifest.precision == "fp16" else "fp32"
+    parts = take_apart(loaded, BuildOptions(precision=precision))
+    plain = parts if precision == "fp32" else take_apart(loaded, BuildOptions())
+    graphs, infos = dict(manifest.graphs), dict(manifest.methods)
+    shared = known_weights(folder)
+    write = writer(folder, graphs, report, save_sharing)
+    for method in methods:
+        name = f"{DENSE}{method.name}"
+        made = look_with(parts, method, loaded, side)
+        for old in (*folder.glob(f"{name}.onnx*"), *folder.glob(f"{PROMPTED}{method.name}.onnx*")):
+            old.unlink()
+        pixels = {"pixels": torch.zeros(1, made.side, made.side, 3, dtype=torch.uint8)}
+        write(name, made.module, pixels, made.outputs, WeightsFile(folder / f"{name}.onnx.weights", shared=shared))
+        if made.asks is not None:
+            write_asking(
+                write, method.name, made, manifest, WeightsFile(folder / f"{PROMPTED}{method.name}.onnx.weights", shared=shared)
+            )
+        error = compare(folder, method.name, look_with(plain, method, loaded, side), manifest)
+        if not error <= ALLOWED[precision]:
+            raise GateError(f"the graph of `{method.name}` is {error:.3g} from PyTorch, allowed {ALLOWED[precision]:.3g}")
+        infos[method.name] = dataclasses.replace(made.info, parity={"error": float(f"{error:.4g}")})
+    return dataclasses.replace(manifest, graphs=graphs, methods=infos, files=described(folder, manifest))
+
+
+def save_sharing(model: onnx.ModelProto, path: Path, weights: WeightsFile) -> None:
+    """Write a graph that points into the weights which are there, whichever way round they lie."""
+    halve_where_exact(model)
+    if weights.shared is not None:
+        turn_where_known(model, weights.shared)
+    save_graph(model, path, weights)
+
+
+def look_with(parts: Parts, method: Method, loaded: Loaded, side: int) -> Looker:
+    """The graph of a method on towers at their precision."""
+    pixels = Pixels(loaded.preprocessing.mean, loaded.preprocessing.std)
+    return looker(method, parts.encoder, loaded.model.visual, pixels, parts.dtype, side or parts.side)
+
+
+def write_asking(write: Write, name: str, made: Looker, manifest: Manifest, weights: WeightsFile) -> None:
+    """Write the graph that a method's words go into."""
+    if made.asks is None:
+        raise ValueError(f"method `{name}` has no graph of words")
+    tokens = made.info.height * made.info.width + (manifest.tower == "vit")
+    inputs = {"stream": torch.rand(tokens, made.info.channels), "texts": torch.rand(PROMPTS, manifest.dim)}
+    write(f"{PROMPTED}{name}", made.asks, inputs, ("maps",), weights)
+
+
+@torch.no_grad()
+def compare(folder: Path, name: str, made: Looker, manifest: Manifest) -> float:
+    """The largest difference of a method's graphs from PyTorch on real pictures, relative to the largest value of each output."""
+    errors = []
+    texts = F.normalize(torch.randn(PROMPTS, manifest.dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+    for picture, _ in gate_pictures():
+        square, _ = fit_to_square(picture, made.side, "squash", manifest.image.resample, manifest.image.mean)
+        wanted = made.module.eval()(torch.from_numpy(square)[None])
+        errors += differences(run_once(folder / f"{DENSE}{name}.onnx", {"pixels": square[np.newaxis]}), wanted)
+        if made.asks is not None:
+            given = {"stream": wanted[0].numpy(), "texts": texts.numpy()}
+            asked = made.asks.eval()(wanted[0], texts)
+            errors += differences(run_once(folder / f"{PROMPTED}{name}.onnx", given), (asked,))
+    return float(np.max(errors))  # NaN if one is: Python's own `max` would pass over it
+
+
+def differences(ours: Sequence[Floats], theirs: Sequence[torch.Tensor]) -> list[float]:
+    """The largest difference of each array, relative to its largest value."""
+    pairs = [(one, other.numpy()) for one, other in zip(ours, theirs, strict=True)]
+    return [float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-12)) for one, other in pairs]
+
+
+def known_weights(folder: Path) -> WeightsFile:
+    """The weights that the graphs of pictures share, so that new graphs point to what is there."""
+    shared, places = WeightsFile(folder / SHARED), dict[int, int]()
+    for path in sorted(folder.glob("*.onnx")):
+        for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+            where = {entry.key: entry.value for entry in tensor.external_data}
+            if where.get("location") == SHARED:
+                places[int(where["offset"])] = int(where["length"])
+    with shared.path.open("rb") as file:
+        for offset, length in places.items():
+            file.seek(offset)
+            shared.know(file.read(length), offset)
+    return shared
+
+
+def described(folder: Path, manifest: Manifest) -> dict[str, FileInfo]:
+    """The sizes and hashes of all files as they are now; only those of methods are read again."""
+    known = manifest.files
+    return {
+        path.name: known[path.name]
+        if path.name in known and not path.name.startswith((DENSE, PROMPTED))
+        else FileInfo(path.stat().st_size, sha256_of(path))
+        for path in sorted(folder.iterdir())
+        if path.name != "manifest.json"
+    }

@@ -1,0 +1,264 @@
+"""Dense and prompted methods behind the same front door: pictures to scenes that hold their evidence, and scenes to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from engine import dense
+from engine.boxes import Boxes, find_boxes
+from engine.dense import Words
+from engine.manifest import DENSE, PROMPTED, Manifest, fingerprint
+from engine.methods import AFFINITY, Method
+from engine.outline import shrink
+from engine.saliency import normalise, to_picture
+from engine.spec import Spec
+from runtime.backends.session import Session
+from runtime.encoder import StreamProgress
+from runtime.errors import QueryError, SceneError
+from runtime.evidence import Evidence, Looker
+from runtime.localization import Localization
+from runtime.pictures import Pixels
+from runtime.query import Query
+from runtime.scene import Floats, Scene
+from runtime.text import TextEncoder
+
+OpenSession = Callable[[str], Session]  # a graph of the bundle by its name
+
+# Nouns of backgrounds that compete with what is asked, as the published segmentation recipes for Pascal VOC list them.
+BACKGROUND = (
+    "sky", "wall", "tree", "wood", "grass", "road", "sea", "river", "mountain", "sands", "desk", "bed", "building", "cloud",
+    "lamp", "door", "window", "wardrobe", "ceiling", "shelf", "curtain", "stair", "floor", "hill", "rail", "fence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a Localizer was told to look and ask."""
+
+    templates: tuple[str, ...]
+    background: Sequence[str] | None  # nouns that compete; none given: the usual ones, where the model knows them
+    windows: int
+    affinity: bool
+
+
+@dataclass(frozen=True)
+class DenseEncoder:
+    """Looks at pictures for one method, a pass each. Holds no picture; safe to share between threads."""
+
+    manifest: Manifest
+    method: Method
+    looker: Looker
+    spec: Spec
+
+    def encode(
+        self,
+        pictures: Iterable[Pixels],
+        progress: StreamProgress | None = None,
+        expected: int | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> Iterator[Scene]:
+        """Turn pictures into scenes, in order; one that fails ends this, or is left out and `on_failure` is told."""
+        source, done = iter(pictures), 0
+        while True:
+            try:
+                scene = self.scene(next(source))
+            except StopIteration:
+                return
+            except Exception as error:
+                if on_failure is None:
+                    raise
+                on_failure(error)
+                continue
+            done += 1
+            if progress is not None:
+                progress(done, None if expected is None else max(done, expected))
+            yield scene
+
+    def scene(self, picture: Pixels) -> Scene:
+        """One picture, looked at."""
+        looked = self.looker.look(picture, self.spec.geometry)
+        arrays, info = looked.evidence.arrays, self.looker.info
+        height, width = arrays["features"].shape[1:3] if "features" in arrays else (info.height, info.width)
+        dim = self.manifest.dim
+        return Scene(
+            maps=np.zeros((0, height, width), np.float32),
+            embeddings=np.zeros((0, dim), np.float32),
+            base=np.zeros(dim, np.float32),
+            embedding=looked.embedding,
+            frame=looked.frame,
+            live=np.zeros(0, np.bool_),
+            known=np.zeros(0, np.bool_),
+            passes=looked.passes,
+            preset="exact",
+            precision=self.manifest.precision,
+            backbone=self.manifest.backbone,
+            fingerprint=fingerprint(self.manifest),
+            picture=picture,
+            guide=shrink(looked.pixels, (height, width)),
+            blank=self.spec.base,
+            evidence={self.method.name: looked.evidence},
+        )
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Gathers which patches belong together, for maps to be spread by: a pass more for each picture."""
+
+    looker: Looker
+    spec: Spec
+
+    def add(self, scene: Scene) -> Scene:
+        """The scene with its affinity, unless it has one."""
+        if scene.affinity is not None or scene.picture is None:
+            return scene
+        looked = self.looker.look(scene.picture, self.spec.geometry)
+        evidence = {**scene.evidence, self.looker.method: looked.evidence}
+        return replace(scene, evidence=evidence, passes=scene.passes + (looked.passes if len(scene.maps) == 0 else 0))
+
+
+def spread_by_affinity(scene: Scene, maps: Floats) -> Floats:
+    """Maps `(Q, h, w)` spread to the patches that belong together."""
+    if scene.affinity is None:
+        raise SceneError("this scene does not say which patches belong together; encode the picture with `affinity=True`")
+    return dense.spread(maps.reshape(len(maps), -1), scene.affinity.astype(np.float32)).reshape(maps.shape)
+
+
+class DenseAnswerer:
+    """Asks evidence. Holds no scene; safe to share between threads."""
+
+    def __init__(
+        self,
+        method: Method,
+        text: TextEncoder,
+        spec: Spec,
+        background: Sequence[str],
+        asking: Asking,
+        prompted: tuple[Session, int] | None = None,
+    ) -> None:
+        """Let the nouns of `background` compete with what is asked; `prompted` is the graph of words, and how many it takes."""
+        self.method, self.text, self.spec, self.templates = method, text, spec, asking.templates
+        self.background = [Query((noun,), asking.templates) for noun in background]
+        self.prompted: Session | None = None if prompted is None else prompted[0]
+        self.affinity = asking.affinity
+        self.prompts = 0 if prompted is None else prompted[1]
+
+    def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
+        """Answer queries, whose unit embeddings are `texts` `(Q, D)`; they compete with each other."""
+        maps = self.maps(scene.evidence[self.method.name], scene, self.words(queries, texts))
+        if self.affinity:
+            maps = spread_by_affinity(scene, maps)
+        outline = scene.outline if self.spec.outline == "picture" else None
+        if self.spec.outline == "picture" and outline is None:
+            raise SceneError("this scene holds no outlines of its picture; encode it again, or ask with `outline` = `grid`")
+        found = []
+        for query, text, plane in zip(queries, texts, maps, strict=True):
+            saliency = normalise(plane) if outline is None else outline.follow(normalise(plane))
+            found.append(self.localization(scene, query, text, plane, saliency))
+        return found
+
+    def maps(self, evidence: Evidence, scene: Scene, words: Words) -> Floats:
+        """The maps `(Q, h, w)` of questions, before they are brought to [0, 1]."""
+        if self.prompted is not None:
+            return self.prompted_maps(self.prompted, evidence, words)
+        kept = evidence.arrays["features"]
+        features = kept.reshape(len(kept), -1, kept.shape[-1]).astype(np.float32)
+        alone = len(words.asked) + len(words.others) < 2
+        ask, kappa = self.method.ask, self.method.kappa
+        if ask == "relu":
+            maps = dense.positive(features, words)
+        elif ask == "surgery":
+            maps = dense.surgery(features, words, scene.embedding)
+        elif alone:
+            maps = dense.contrast(features, words)
+        elif ask == "layers":
+            maps = dense.layers(features, words, kappa, evidence.arrays["attention"].astype(np.float32))
+        else:
+            maps = dense.shares(features, words, kappa)
+        return np.asarray(maps.reshape(len(words.asked), *kept.shape[1:3]), np.float32)
+
+    def prompted_maps(self, session: Session, evidence: Evidence, words: Words) -> Floats:
+        """The maps `(Q, h, w)` of questions whose words go into a graph, several at a time."""
+        texts = words.asked
+        if self.method.ask == "against":
+            if len(words.asked) + len(words.others) < 2:
+                raise QueryError(
+                    f"method `{self.method.name}` shows where words beat other words, and there are none: ask for several things "
+                    "at once, or name what else may be there, `background=[...]`"
+                )
+            texts = dense.against(words, evidence.arrays["patches"], self.method.kappa)
+        found = []
+        for start in range(0, len(texts), self.prompts):
+            part = np.zeros((self.prompts, texts.shape[1]), np.float32)
+            part[: len(texts) - start] = texts[start : start + self.prompts]
+            found.append(session.run({"stream": evidence.arrays["stream"], "texts": part})["maps"][: len(texts) - start])
+        return np.concatenate(found)
+
+    @cached_property
+    def nothing(self) -> Floats:
+        """The embedding `(D,)` of no words at all, in the sentences that the method is asked in."""
+        return self.text.nothing(self.templates)
+
+    def words(self, queries: Sequence[Query], texts: Floats) -> Words:
+        """What is asked, and what competes with it: of the background, all that is not asked for."""
+        asked = {word for query in queries for word in query.words}
+        others = [query for query in self.background if query.label not in asked]
+        vectors = self.text.embed(others) if others else np.zeros((0, texts.shape[1]), np.float32)
+        return Words(texts, vectors, self.nothing)
+
+    def localization(self, scene: Scene, query: Query, text: Floats, plane: Floats, saliency: Floats) -> Localization:
+        """Cut the boxes of one query out of its saliency in [0, 1]; `plane` is the map before."""
+        margin = float(plane.max())
+        present = margin > 0
+        spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
+        boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
+        return Localization(
+            query=query.label,
+            xyxy=boxes.xyxy,
+            scores=boxes.scores,
+            present=present,
+            map=saliency,
+            frame=scene.frame,
+            spec=self.spec,
+            kept=0,
+            maps=0,
+            margin=margin,
+            similarity=float(scene.embedding @ text),
+            preset=scene.preset,
+            passes=scene.passes,
+            picture=scene.picture,
+            method=self.method.name,
+        )
+
+
+@dataclass(frozen=True)
+class Dense:
+    """What a Localizer has for a method that takes no masked passes."""
+
+    encoder: DenseEncoder
+    answerer: DenseAnswerer
+
+
+def open_dense(
+    method: Method, manifest: Manifest, session: OpenSession, text: TextEncoder, spec: Spec, asking: Asking
+) -> Dense | None:
+    """What looks at pictures and answers by a method, unless it takes masked passes."""
+    if method.family == "masked":
+        return None
+    looker = Looker(manifest, method.name, session(f"{DENSE}{method.name}"), asking.windows)
+    nouns = asking.background
+    if nouns is None:
+        nouns = BACKGROUND if method.background and not manifest.nouns else ()
+    name, prompted = f"{PROMPTED}{method.name}", None
+    if name in manifest.graphs:
+        prompted = session(name), manifest.graphs[name].inputs["texts"][1][0]
+    answerer = DenseAnswerer(method, text, spec, nouns, asking, prompted)
+    return Dense(DenseEncoder(manifest, method, looker, spec), answerer)
+
+
+def open_ties(manifest: Manifest, session: OpenSession, spec: Spec) -> Ties:
+    """What tells which patches belong together."""
+    return Ties(Looker(manifest, AFFINITY, session(f"{DENSE}{AFFINITY}")), spec)

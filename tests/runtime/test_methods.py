@@ -1,0 +1,162 @@
+"""Methods other than the default behind the front door: added to a bundle, encoded, asked, saved, refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.manifest import fingerprint
+from engine.windows import places, together, windowed_hw
+from runtime import ArgumentError, BundleError, Localizer, QueryError, Scene, SceneError
+from runtime.bundles import open_bundle, read_manifest
+from tests import configs, oracle_dense
+from tests.conftest import load_tiny
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_vit_bundle: Path, workshop: Path) -> Path:
+    """The tiny transformer with methods added: a dense one, one whose words go into a graph, and the refinement."""
+    from export.methods import extend
+
+    folder = shutil.copytree(tiny_vit_bundle, workshop / "tiny-vit-methods")
+    extend(folder, "naclip,clip-es,affinity", 0, (str(workshop / "tiny-vit.json"), "none", 0), lambda step: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def localizer(bundle: Path) -> Localizer:
+    return Localizer(bundle, method="naclip", device="cpu", threads=2)
+
+
+@pytest.fixture(scope="module")
+def scene(localizer: Localizer) -> Scene:
+    return localizer.encode(configs.photo("cat"))
+
+
+def test_adding_changes_no_other_file(bundle: Path, tiny_vit_bundle: Path) -> None:
+    before, after = read_manifest(tiny_vit_bundle), read_manifest(bundle)
+    assert {name: after.files[name] for name in before.files} == before.files
+    assert fingerprint(after) == fingerprint(before)
+    assert set(after.methods) == {"naclip", "clip-es", "affinity"}
+    own = sum(after.files[name].bytes for name in after.files if name not in before.files)
+    assert own < 0.2 * before.files["image.onnx.weights"].bytes  # the graphs point into the weights that were there
+    open_bundle(bundle)
+
+
+def test_features_are_the_oracle_s(bundle: Path, scene: Scene, workshop: Path) -> None:
+    loaded = load_tiny(workshop, "tiny-vit")
+    visual, prepared = loaded.model.visual.double(), loaded.preprocessing
+    pixels, _ = Localizer(bundle, device="cpu").encoder.place(configs.photo("cat"))
+    mean, std = (torch.tensor(each, dtype=torch.float64).view(3, 1, 1) for each in (prepared.mean, prepared.std))
+    picture = (torch.from_numpy(pixels).permute(2, 0, 1).double() / 255 - mean) / std
+    with torch.no_grad():
+        wanted = oracle_dense.naclip(oracle_dense.of_tower(visual), visual._embeds(picture[None])[0]).numpy()
+    features = scene.evidence["naclip"].arrays["features"].reshape(wanted.shape)
+    np.testing.assert_allclose(features.astype(np.float64), wanted, rtol=0, atol=5e-4)  # kept in half precision
+
+
+def test_scene_is_asked_saved_and_asked_again(localizer: Localizer, scene: Scene, tmp_path: Path) -> None:
+    first = localizer.locate(scene, ["a cat", "a rocket"])
+    again = localizer.locate(Scene.load(scene.save(tmp_path / "cat.scene.npz")), ["a cat", "a rocket"])
+    assert scene.methods == ("naclip",)
+    for one, other in zip(first, again, strict=True):
+        assert one.method == "naclip"
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
+        np.testing.assert_allclose(one.map, other.map, atol=2e-2)  # its picture was JPEG in between
+    assert json.dumps(first[0].to_dict())
+    assert localizer("tests/../export/pictures/cat.jpg", "a cat").method == "naclip"
+
+
+def test_competing_questions_share_every_patch(localizer: Localizer, scene: Scene) -> None:
+    assert localizer.dense is not None
+    answerer = localizer.dense.answerer
+    queries = list(answerer.background[:4])
+    words = answerer.words(queries, localizer.text.embed(queries))
+    assert len(words.others) == len(answerer.background) - 4  # no word competes with itself
+    maps = answerer.maps(scene.evidence["naclip"], scene, words)
+    assert maps.shape == (4, 4, 4)
+    assert maps.sum(axis=0).max() <= 1 + 1e-6
+
+
+def test_words_in_a_graph(bundle: Path, tmp_path: Path) -> None:
+    localizer = Localizer(bundle, method="clip-es", device="cpu", threads=2, background=[])
+    scene = Scene.load(localizer.encode(configs.photo("cat")).save(tmp_path / "cat.scene.npz"))
+    assert scene.evidence["clip-es"].arrays["stream"].shape == (17, 64)
+    many = localizer.locate(scene, [f"thing {number}" for number in range(11)])  # more than one run of the graph
+    assert len({found.map.tobytes() for found in many}) == 11
+    with pytest.raises(QueryError, match="ask for several things at once"):
+        localizer.locate(scene, "a cat")
+
+
+@pytest.mark.parametrize("method", ["naclip", "vl-score"])
+def test_affinity_spreads_any_map(bundle: Path, tmp_path: Path, method: str) -> None:
+    tied = Localizer(bundle, method=method, device="cpu", threads=2, affinity=True)
+    plain = Localizer(bundle, method=method, device="cpu", threads=2)
+    scene = Scene.load(tied.encode(configs.photo("cat")).save(tmp_path / "cat.scene.npz"))
+    assert scene.methods == (method,)
+    assert scene.affinity is not None
+    assert scene.affinity.shape == (16, 16)
+    assert not np.array_equal(tied.locate(scene, "a cat").map, plain.locate(scene, "a cat").map)
+    with pytest.raises(SceneError, match="`affinity=True`"):
+        tied.locate(plain.encode(configs.photo("cat")), "a cat")
+
+
+def test_windows_are_averaged_cell_by_cell() -> None:
+    assert windowed_hw((300, 400), 96, 16) == (96, 128)
+    corners = places((96, 128), 64, 16)
+    assert corners == [(0, 0), (0, 32), (0, 64), (32, 0), (32, 32), (32, 64)]
+    whole = np.random.default_rng(0).random((1, 6, 8, 3)).astype(np.float32)
+    parts = [whole[:, top // 16 : top // 16 + 4, left // 16 : left // 16 + 4] for top, left in corners]
+    np.testing.assert_allclose(together(parts, corners, (96, 128), 16), whole, rtol=1e-6)
+
+
+def test_windows_look_at_large_pictures(bundle: Path) -> None:
+    localizer = Localizer(bundle, method="naclip", device="cpu", windows=96, background=[])
+    scene = localizer.encode(configs.photo("cat"))
+    height, width = scene.evidence["naclip"].arrays["features"].shape[1:3]
+    assert min(height, width) == 6
+    found = localizer.locate(scene, "a cat")
+    assert found.saliency.shape == configs.photo("cat").shape[:2]
+    with pytest.raises(ArgumentError, match="give 64 or more"):
+        Localizer(bundle, method="naclip", device="cpu", windows=32)
+
+
+def test_refusals(bundle: Path, tiny_bundle: Path, localizer: Localizer, scene: Scene) -> None:
+    with pytest.raises(ArgumentError, match="did you mean `naclip`"):
+        Localizer(bundle, method="naklip", device="cpu")
+    with pytest.raises(BundleError, match=r"python -m export\.methods .* --methods sclip"):
+        Localizer(bundle, method="sclip", device="cpu")
+    with pytest.raises(ArgumentError, match="vision transformers alone"):
+        Localizer(tiny_bundle, method="gem", device="cpu")
+    with pytest.raises(SceneError, match="can be asked by `naclip`, and this Localizer asks by `clip-es`"):
+        Localizer(bundle, method="clip-es", device="cpu").locate(scene, "a cat")
+    with pytest.raises(SceneError, match="asks by `vl-score`"):
+        Localizer(bundle, device="cpu").locate(scene, "a cat")
+    with pytest.raises(ArgumentError, match="`preset` belongs to methods that take masked passes"):
+        Localizer(bundle, method="naclip", device="cpu", preset="fast")
+    with pytest.raises(ArgumentError, match="spends masked passes"):
+        next(localizer.watch(configs.photo("cat"), "a cat"))
+    with pytest.raises(ArgumentError, match="comes from a transformer's attention"):
+        Localizer(tiny_bundle, device="cpu", affinity=True)
+    with pytest.raises(ArgumentError, match="belong to dense methods"):
+        Localizer(bundle, device="cpu", windows=96)
+
+
+def test_graphs_keep_the_rules_of_cards(bundle: Path) -> None:
+    import onnx
+
+    from export.contract import violations
+    from tests.export.cuda_kernels import TABLES, without_kernel
+
+    graphs = sorted((*bundle.glob("dense-*.onnx"), *bundle.glob("prompted-*.onnx")))
+    assert len(graphs) == 4
+    for path in graphs:
+        graph = onnx.load(path, load_external_data=False)
+        assert [*violations(graph), *(fault for table in TABLES.values() for fault in without_kernel(graph, table))] == [], (
+            path.name
+        )
