@@ -38,11 +38,12 @@ def main() -> None:
         print(page.draw_page(options.model, options.picture, options.query, options.out))
         return
     chosen = tuple(filter(None, options.methods.split(",")))
+    record = options.record or RESULTS / f"methods-{options.command}-{Path(options.model).name}.json"
     if options.command == "world":
-        rows = world.measure(options.model, chosen, options.limit, options.affinity)
+        for row in world.measure(options.model, chosen, options.limit, options.affinity):
+            keep(record, vars(options), [row])  # at once: a run that is ended keeps what it has found
     else:
-        rows = speed.measure(options.model, chosen, options.limit)
-    keep(options.record or RESULTS / f"methods-{options.command}-{Path(options.model).name}.json", vars(options), rows)
+        keep(record, vars(options), speed.measure(options.model, chosen, options.limit))
 
 
 def keep(path: Path, options: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -57,7 +58,7 @@ def keep(path: Path, options: dict[str, Any], rows: list[dict[str, Any]]) -> Non
         "rows": [row for row in before if (row["method"], row.get("asked")) not in keys] + rows,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(path)
+    print(path, *(row["method"] for row in rows), flush=True)
 
 
 if __name__ == "__main__":

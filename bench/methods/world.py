@@ -56,16 +56,13 @@ class Judged:
         self.counts = self.counts + counts
 
 
-def measure(model: str, chosen: Sequence[str], limit: int, affinity: bool = False) -> list[dict[str, Any]]:
+def measure(model: str, chosen: Sequence[str], limit: int, affinity: bool = False) -> Iterator[dict[str, Any]]:
     """Judge methods of a bundle, a row each for every way to ask; with `affinity` their maps are spread by it."""
     manifest = read_manifest(find_bundle(model))
-    rows = []
     for name in chosen or ("vl-score", *(name for name in manifest.methods if METHODS[name].family != "refinement")):
         for asked in ways_to_ask(METHODS[name]):
             figures = judge_method(model, name, asked, limit, affinity)
-            rows.append({"method": name, "asked": f"{asked}, affinity" if affinity else asked, **figures})
-            print(rows[-1], flush=True)
-    return rows
+            yield {"method": name, "asked": f"{asked}, affinity" if affinity else asked, **figures}
 
 
 def ways_to_ask(method: Method) -> Iterable[str]:
@@ -80,7 +77,7 @@ def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool) 
     """Choose the threshold of a method on `val`, and give its figures on `test`."""
     options: dict[str, Any] = {} if name == "vl-score" else {"background": nouns() if asked == VOCABULARY else []}
     localizer = Localizer(model, method=name, templates="plain", device="cpu", affinity=affinity, **options)
-    choice = judge(localizer, "val", limit)
+    choice = judge(localizer, "val", limit // 2)
     best = int(np.argmax((np.array(choice.best) > FOUND).mean(axis=0)))
     final = judge(localizer, "test", limit)
     pictures = np.array(final.pictures)
