@@ -68,7 +68,7 @@ def test_round_trip_through_json() -> None:
     assert manifest.graphs["masked"].inputs["x"] == ("float32", (8, 7, 7))
     assert manifest.logit_scale == 100.0
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
-    assert manifest.to_dict() == {**sample(), "presence": 0.0, "nouns": []}
+    assert manifest.to_dict() == {**sample(), "presence": 0.0, "nouns": [], "methods": {}}
 
 
 def test_input_is_not_changed() -> None:
