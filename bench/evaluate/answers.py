@@ -76,8 +76,7 @@ class ModelAnswers:
         self.localizer, self.together = localizer, together
         named = localizer.templates if templates is None else localizer.text.named_templates(templates)
         self.queries = [Query(words, named) for words in labels]
-        self.texts = localizer.text.embed(self.queries)
-        self.classify = classify
+        self.classes = localizer.text.embed(self.queries) if classify else None
         self.blank = np.rint(255 * np.array(localizer.manifest.image.mean)).astype(np.uint8)
 
     def answers(self, samples: Iterable[Sample], skip: Skip) -> Iterator[tuple[Sample, Seen]]:
@@ -107,7 +106,7 @@ class ModelAnswers:
                 Answer(label, one.map, one.frame, one.spec.resize, one.margin, one.similarity)
                 for label, one in zip((*things, *sample.absent), found, strict=True)
             ]
-            ranked = self.texts @ scene.embedding if self.classify else None
+            ranked = None if self.classes is None else self.classes @ scene.embedding
             look = None if scene.picture is None else Look(scene.picture, self.similarity, self.blank)
             yield sample, Seen(told[: len(things)], told[len(things) :], ranked, look)
 
@@ -115,7 +114,7 @@ class ModelAnswers:
         """The cosine of a picture and a label's words, after one pass."""
         encoder = self.localizer.encoder
         square, _ = encoder.place(pixels)
-        return float(encoder.run_checked("image", square)["embedding"] @ self.texts[label])
+        return float(encoder.run_checked("image", square)["embedding"] @ self.localizer.text.embed([self.queries[label]])[0])
 
 
 class FolderAnswers:

@@ -185,7 +185,12 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     add("--together", action="store_true", help="ask for all labels of a picture in one call, where they may compete")
     add("--protocols", type=several("protocol", PROTOCOLS), default=DEFAULTS, help=f"of {', '.join(PROTOCOLS)}")
     add("--kernels", type=odd_sides, help="sides of the kernels that the grid tries (41,43,...,61)")
-    add("--classify", action=argparse.BooleanOptionalAction, default=True, help="rank all labels, for Top-1 and Top-5")
+    add(
+        "--classify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="rank all labels, for Top-1 and Top-5",
+    )
     add("--split", help="a split of the layout")
     add("--labels", type=Path, help="words of the classes, one class a line, synonyms with commas between")
     add("--truth", type=Path, help="COCO's JSON, where it is not in its place")
