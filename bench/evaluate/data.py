@@ -31,7 +31,10 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A picture's truth. `absent` are labels known not to be there; `ignore` (H, W) marks pixels that nobody knows."""
+    """A picture's truth. `absent` are labels known not to be there; `ignore` (H, W) marks pixels that nobody knows.
+
+    `on_grid`: masks lie on the public evaluator's grid, whatever the picture's size.
+    """
 
     key: str
     hw: tuple[int, int]
@@ -39,6 +42,7 @@ class Sample:
     pixels: Callable[[], Pixels]
     absent: tuple[int, ...] = ()
     ignore: Mask | None = None
+    on_grid: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,17 +51,17 @@ def judge(sample: Sample, seen: Seen, spec: Spec, protocols: Sequence[str], kern
         record["things"].append({**entry, **evidence(sample, thing, answer, spec, protocols, kernels)})
     if "presence" in protocols:
         record["absent"] = [{"label": one.label, "margin": one.margin, "similarity": one.similarity} for one in seen.absent]
-    if "segments" in protocols and all(thing.mask is not None for thing in sample.things):
+    if "segments" in protocols and not sample.on_grid and all(thing.mask is not None for thing in sample.things):
         record["segments"] = segments_of(sample, seen.there)
     return record
 
 
 def check_masks(sample: Sample) -> None:
-    """Refuse masks that lie neither on the picture nor on the public evaluator's grid."""
-    masks = [thing.mask for thing in sample.things] + [sample.ignore]
-    odd = [mask.shape for mask in masks if mask is not None and mask.shape not in (sample.hw, (SIDE, SIDE))]
+    """Refuse masks that lie elsewhere than they should."""
+    masks, wanted = [*(thing.mask for thing in sample.things), sample.ignore], (SIDE, SIDE) if sample.on_grid else sample.hw
+    odd = [mask.shape for mask in masks if mask is not None and mask.shape != wanted]
     if odd:
-        raise DataError(f"`{sample.key}` has {sample.hw} pixels and a mask of {odd[0]}")
+        raise DataError(f"`{sample.key}` needs masks of {wanted} pixels and has one of {odd[0]}")
 
 
 def evidence(
@@ -79,7 +79,7 @@ def evidence(
             bits = [[rows >= least for least in OVERLAPS] for rows in (overlaps.largest, overlaps.any)]
             found["maxbox"] = packed(np.packbits(np.array(bits), axis=-1))
     if thing.mask is not None and "pixels" in protocols:
-        found["pixels"] = judge_pixels(answer, thing.mask, sample.ignore)
+        found["pixels"] = judge_pixels(answer, thing.mask, sample)
     if thing.mask is not None and "grid" in protocols:
         found["grid"] = packed(grid_of(answer, thing.mask, kernels))
     return found
@@ -114,11 +114,10 @@ def judge_boxes(answer: Answer, truth: NDArray[np.float64], spec: Spec) -> dict[
     }
 
 
-def judge_pixels(answer: Answer, mask: Mask, ignore: Mask | None) -> dict[str, Any]:
+def judge_pixels(answer: Answer, mask: Mask, sample: Sample) -> dict[str, Any]:
     """Counts by value and by level, the brightest pixel, and the energy inside."""
-    # A mask on the public evaluator's grid, whatever the size of its picture, is held against the evaluator's own map.
-    whole = mask.shape == answer.frame.picture_hw
-    saliency: NDArray[np.floating] = np.clip(answer.saliency(), 0, 1) if whole else answer.scores()
+    ignore = sample.ignore
+    saliency: NDArray[np.floating] = answer.scores() if sample.on_grid else np.clip(answer.saliency(), 0, 1)
     known = saliency if ignore is None else np.where(ignore & ~mask, -1, saliency)  # below every level
     level = pixels.overlap_above(known, mask, LEVELS)
     return {
@@ -145,9 +144,8 @@ def segments_of(sample: Sample, answers: Sequence[Answer]) -> dict[str, Any]:
     """Counts of classes of the whole picture; where things overlap, the later label wins."""
     truth = np.zeros(sample.hw, np.int64)
     for thing in sample.things:
-        if thing.mask is None or thing.mask.shape != sample.hw:
-            raise DataError(f"`{sample.key}` has a mask of another size than its picture: mIoU of classes needs one")
-        truth[thing.mask] = thing.label + 1
+        if thing.mask is not None:
+            truth[thing.mask] = thing.label + 1
     if sample.ignore is not None:
         truth[sample.ignore & (truth == 0)] = IGNORED
     maps = np.stack([stretched(answer.saliency()) for answer in answers])

@@ -82,6 +82,7 @@ def wsol(root: Path, folder: str, split: str, key: str) -> Path:
 def openimages(root: Path) -> Path:
     key = "test/0bt_c3/one.jpg"
     wsol(root, "OpenImages", "test", key)
+    text(root / "metadata/OpenImages/test/image_sizes.txt", "")  # as it is published
     text(root / "metadata/OpenImages/test/localization.txt", f"{key},test/0bt_c3/m.png,test/0bt_c3/i.png\n")
     save(root / "OpenImages/test/0bt_c3/m.png", mask().astype(np.uint8) * 255)
     ignore = np.zeros(HW, np.uint8)

@@ -9,6 +9,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -223,8 +224,23 @@ def test_a_mask_of_another_size_is_left_out_not_a_crash(maps: Path) -> None:
     sample = squares().read(0)
     odd = dataclasses.replace(sample, things=(Thing(0, np.array([made.BOX], np.float64), np.ones((9, 9), bool)),))
     seen = next(FolderAnswers(maps).answers([sample], lambda *_: None))[1]
-    with pytest.raises(DataError, match=r"`0.png` has \(30, 40\) pixels and a mask of \(9, 9\)"):
+    with pytest.raises(DataError, match=r"`0.png` needs masks of \(30, 40\) pixels and has one of \(9, 9\)"):
         judge(odd, seen, SPEC, EVERY, KERNELS)
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_masks_on_the_grid_are_judged_with_and_without_pictures(pictures: bool, tmp_path: Path) -> None:
+    """OpenImages: the public file of sizes is empty, and only maps and masks are needed."""
+    root = made.openimages(tmp_path / "data")
+    if not pictures:
+        (root / "OpenImages/test/0bt_c3/one.jpg").unlink()
+    (tmp_path / "maps/test/0bt_c3").mkdir(parents=True)
+    mask = cv2.resize(made.mask().astype(np.uint8), (224, 224), interpolation=cv2.INTER_NEAREST)
+    np.save(tmp_path / "maps/test/0bt_c3/one.jpg.npy", mask.astype(np.float64))
+    command.main(["openimages", "--root", str(root), "--maps", str(tmp_path / "maps"), "--out", str(tmp_path / "out")])
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["counts"]["skipped"] == 0
+    assert report["figures"]["pxap"][0] == report["figures"]["p_iou"][0] == report["figures"]["gt_known"][0] == 1.0
 
 
 def test_an_interrupted_run_says_how_to_go_on(

@@ -26,6 +26,7 @@ from bench.evaluate.data import (
     need,
     open_pixels,
     read_labels,
+    size_of,
 )
 from engine.metrics.max_box import SIDE
 
@@ -43,19 +44,22 @@ def wsol(name: str, root: Path, split: str | None = None, labels: Path | None = 
     places: dict[str, list[list[str]]] = defaultdict(list)
     for key, *place in rows_of(folder / "localization.txt", 3 if name == "openimages" else 5):
         places[key].append(place)
-    lacking = [key for key in keys if key not in numbers or key not in sizes or key not in places]
+    sized = sizes or name != "openimages"  # the public file of sizes of OpenImages is empty
+    lacking = [key for key in keys if key not in numbers or key not in places or (sized and key not in sizes)]
     if lacking or not keys:
         raise DataError(f"`{folder}` lists {len(keys)} pictures and lacks label, size or place of {lacking[:3] or 'all'}")
     words = names_of(name, root, labels, numbers)
 
     def read(place: int) -> Sample:
         key = keys[place]
+        file = picture_file(pictures, key)
         if name == "openimages":
             thing, ignore = masks_of(pictures, places[key], numbers[key])
-        else:
-            rows = [(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in (map(float, row) for row in places[key])]
-            thing, ignore = Thing(numbers[key], boxes_of(rows, sizes[key], key)), None
-        return Sample(key, sizes[key], (thing,), partial(_pixels, pictures, key), ignore=ignore)
+            hw = size_of(file) if file.is_file() else (SIDE, SIDE)  # where only maps are judged
+            return Sample(key, hw, (thing,), partial(open_pixels, file), ignore=ignore, on_grid=True)
+        rows = [(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in (map(float, row) for row in places[key])]
+        thing = Thing(numbers[key], boxes_of(rows, sizes[key], key))
+        return Sample(key, sizes[key], (thing,), partial(open_pixels, file))
 
     about = {"root": str(root), "split": split or SPLITS[name], "inclusive": True}
     return DataSet(name, words, tuple(keys), read, about)
@@ -76,10 +80,10 @@ def picture_root(root: Path, folder: str) -> Path:
     return next((place for place in places if place.exists()), root)
 
 
-def _pixels(pictures: Path, key: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def picture_file(pictures: Path, key: str) -> Path:
     """The picture of an id, which may begin with the name of its split."""
     here = (pictures / key, pictures / key.partition("/")[2])
-    return open_pixels(next((file for file in here if file.is_file()), here[0]))
+    return next((file for file in here if file.is_file()), here[0])
 
 
 def names_of(name: str, root: Path, labels: Path | None, numbers: dict[str, int]) -> tuple[tuple[str, ...], ...]:
