@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from engine.manifest import Manifest
+from engine.methods import DEFAULT_METHOD
 from engine.spec import DEFAULT, SPECS, Spec
 from runtime.app.scene_cache import SceneKey
 from runtime.bundles import DEFAULT_MODEL, find_bundle, installed, read_manifest
@@ -17,7 +18,6 @@ from runtime.presets import PRESETS
 
 MOST_QUERIES = len(COLOURS)
 EXAMPLE_QUERIES = "a guitar\na microphone\na high heel"
-VL_SCORE = "vl-score"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,12 @@ def devices_here() -> list[str]:
 
 def methods_of(manifest: Manifest) -> list[str]:
     """The methods that a bundle was built with."""
-    return [VL_SCORE, *(name.removeprefix("dense-") for name in manifest.graphs if name.startswith("dense-"))]
+    return [DEFAULT_METHOD, *manifest.methods]
+
+
+def presets_of(manifest: Manifest) -> list[str]:
+    """The presets that a bundle has graphs for."""
+    return [name for name in PRESETS if name != "instant" or "instant" in manifest.graphs]
 
 
 def settings() -> Settings:
@@ -77,7 +82,7 @@ def settings() -> Settings:
     model = st.selectbox("Layer and build", builds, key="model", format_func=lambda name: build_label(name, here[name]))
     manifest = here[model]
     method = st.selectbox("Method", methods_of(manifest), key="method", help="More with `python -m export.methods`.")
-    presets = [name for name in PRESETS if name != "instant" or "instant" in manifest.graphs] if method == VL_SCORE else ["exact"]
+    presets = presets_of(manifest) if method == DEFAULT_METHOD else ["exact"]
     preset = st.selectbox("Preset", presets, key="preset", help="`exact` runs every map, `fast` some, `instant` takes one pass.")
     device = st.selectbox("Device", devices_here(), key="device")
     spec = st.selectbox("Spec", list(SPECS), key="spec", help="`paper` is the published algorithm.")
@@ -103,19 +108,20 @@ def descriptions() -> list[str]:
     return lines[:MOST_QUERIES]
 
 
-def view(spec_name: str) -> View:
-    """Sliders; the scene stays as it is."""
-    spec = SPECS[spec_name]
-    shown = st.radio("Show", ["Boxes", "Heat", "Masks"], key=f"shown-{spec_name}", horizontal=True)
+def view(spec: Spec, method: str) -> View:
+    """Sliders that begin where the spec stands; the scene stays as it is."""
+    own = f"{spec.name}-{method}"
+    shown = st.radio("Show", ["Boxes", "Heat", "Masks"], key=f"shown-{own}", horizontal=True)
     strength = st.slider("Strength of heat and masks", 0.0, 1.5, 1.0, 0.1, key="strength")
-    threshold = st.slider("Threshold", 0.05, 0.95, spec.threshold, 0.05, key=f"threshold-{spec_name}")
-    temperature = st.slider("Temperature", 0.1, 5.0, min(spec.temperature, 5.0), 0.1, key=f"temperature-{spec_name}")
-    contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{spec_name}")
-    outline = st.toggle("Follow outlines", spec.outline == "picture", key=f"outline-{spec_name}")
+    threshold = st.slider("Threshold", 0.05, 0.95, spec.threshold, 0.05, key=f"threshold-{own}")
+    masked = method == DEFAULT_METHOD  # the others have neither
+    temperature = st.slider("Temperature", 0.1, 5.0, spec.temperature, 0.1, key=f"temperature-{own}", disabled=not masked)
+    contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{own}", disabled=not masked)
+    outline = st.toggle("Follow outlines", spec.outline == "picture", key=f"outline-{own}")
     changes: dict[str, object] = {"threshold": threshold, "temperature": temperature, "contrast": contrast}
     changes["outline"] = "picture" if outline and spec.base == DEFAULT.base else "grid"
-    changes["dilate"] = st.slider("Grow bright parts", 0.0, 0.1, spec.dilate, 0.01, key=f"dilate-{spec_name}")
-    changes["erode"] = st.slider("Shrink bright parts", 0.0, 0.1, spec.erode, 0.01, key=f"erode-{spec_name}")
+    changes["dilate"] = st.slider("Grow bright parts", 0.0, 0.1, spec.dilate, 0.01, key=f"dilate-{own}")
+    changes["erode"] = st.slider("Shrink bright parts", 0.0, 0.1, spec.erode, 0.01, key=f"erode-{own}")
     return View(spec.replace(**changes), str(shown), strength)
 
 

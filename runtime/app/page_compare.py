@@ -7,13 +7,13 @@ import time
 
 import streamlit as st
 
+from engine.methods import DEFAULT_METHOD
 from runtime.app import state
-from runtime.app.controls import VL_SCORE, Settings, methods_of, models_here
+from runtime.app.controls import Settings, methods_of, models_here, presets_of
 from runtime.app.now import Now
 from runtime.drawing import draw
 from runtime.errors import VlscoreError
 from runtime.localizer import Localizer
-from runtime.presets import PRESETS
 
 
 def show(now: Now) -> None:
@@ -39,9 +39,9 @@ def show(now: Now) -> None:
 def choices(settings: Settings) -> dict[str, Settings]:
     """Settings by what they are called: every preset of `vl-score`, and every other method of the bundle."""
     manifest = models_here()[settings.model]
-    presets = [name for name in PRESETS if name != "instant" or "instant" in manifest.graphs]
-    ways = {f"{VL_SCORE}, {preset}": dataclasses.replace(settings, method=VL_SCORE, preset=preset) for preset in presets}
-    others = [name for name in methods_of(manifest) if name != VL_SCORE]
+    own = dataclasses.replace(settings, method=DEFAULT_METHOD)
+    ways = {f"{DEFAULT_METHOD}, {preset}": dataclasses.replace(own, preset=preset) for preset in presets_of(manifest)}
+    others = [name for name in methods_of(manifest) if name != DEFAULT_METHOD]
     return ways | {name: dataclasses.replace(settings, method=name, preset="exact") for name in others}
 
 

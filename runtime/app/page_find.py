@@ -46,7 +46,7 @@ def adjustable(now: Now, localizer: Localizer, key: SceneKey) -> None:
     """The answers, and the sliders beside them."""
     main, beside = st.columns([5, 2], gap="medium")  # in this order they stand below one another on a phone
     with beside:
-        chosen = view(now.settings.spec)
+        chosen = view(localizer.spec, now.settings.method)
     with main:
         answered(now, localizer, key, chosen)
 
@@ -113,7 +113,8 @@ def result(picture: Chosen, localizer: Localizer, scene: Scene, queries: Sequenc
     answers = state.answers_at(localizer, state.smaller(scene, picture), queries, chosen.spec)
     st.image(drawn(picture, answers, chosen), width="stretch", output_format="JPEG")
     verdicts(answers, localizer)
-    note = f"{scene.passes} passes were run for this picture ({scene.preset}); none for sliders and further questions."
+    ran = "1 pass was run" if scene.passes == 1 else f"{scene.passes} passes were run"
+    note = f"{ran} for this picture ({scene.preset}); none for sliders and further questions."
     st.caption(note)
 
     def whole() -> list[Localization]:
@@ -131,7 +132,7 @@ def drawn(picture: Chosen, answers: Sequence[Localization], chosen: View) -> Pix
 
 def verdicts(answers: Sequence[Localization], localizer: Localizer) -> None:
     """A line per question: found, or not in this picture, with the margin that says so."""
-    least = localizer.manifest.presence
+    least = 0.0 if localizer.dense else localizer.manifest.presence
     for number, answer in enumerate(answers):
         if len(answer):
             several = f" in {len(answer)} places" if len(answer) > 1 else ""

@@ -7,8 +7,8 @@ import numpy as np
 import streamlit as st
 
 from engine.masks import masks
+from engine.methods import DEFAULT_METHOD
 from runtime.app import state
-from runtime.app.controls import VL_SCORE
 from runtime.app.now import Now
 from runtime.app.weights import Weighed, weigh
 from runtime.pictures import Pixels
@@ -23,8 +23,8 @@ def show(now: Now) -> None:
     if now.picture is None or scene is None or not now.queries:
         st.info("Find something first; then come back to see what the model saw.", icon=":material/visibility:")
         return
-    if now.settings.method != VL_SCORE:
-        st.info(f"`{now.settings.method}` looks at no masked pictures; take `{VL_SCORE}`.", icon=":material/visibility:")
+    if now.settings.method != DEFAULT_METHOD:
+        st.info(f"`{now.settings.method}` looks at no masked pictures; take `{DEFAULT_METHOD}`.", icon=":material/visibility:")
         return
     localizer = state.open_model(now.settings)
     query = st.selectbox("Question", now.queries, key="inside_query")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ MOST_MODELS = 3  # open at once, for all sessions together
 @st.cache_resource(max_entries=MOST_MODELS, show_spinner="opening the model")
 def open_model(settings: Settings) -> Localizer:
     """An open model; sessions with the same settings share it."""
-    chosen: dict[str, Any] = {"device": settings.device, "preset": settings.preset, "spec": settings.spec}  # names of pickers
+    chosen: dict[str, Any] = {name: getattr(settings, name) for name in ("method", "device", "preset", "spec")}  # of pickers
     return Localizer(settings.model, download=False, **chosen)
 
 
@@ -41,13 +42,18 @@ def respecced(localizer: Localizer, spec: Spec) -> Localizer:
     other = copy.copy(localizer)
     other.spec = spec
     other.answerer = Answerer(localizer.manifest, localizer.answerer.session, spec)
+    if localizer.dense is not None:
+        answerer = copy.copy(localizer.dense.answerer)
+        answerer.spec = spec
+        other.dense = dataclasses.replace(localizer.dense, answerer=answerer)
     return other
 
 
 def answers_at(localizer: Localizer, scene: Scene, queries: Sequence[str], spec: Spec) -> list[Localization]:
     """Answers to a scene as it is, without a further pass."""
-    asked = as_queries(list(queries), localizer.templates)
-    return respecced(localizer, spec).answerer.answer(scene, asked, localizer.text.embed(asked))
+    asked, other = as_queries(list(queries), localizer.templates), respecced(localizer, spec)
+    answerer = other.answerer if other.dense is None else other.dense.answerer
+    return answerer.answer(scene, asked, localizer.text.embed(asked))
 
 
 def smaller(scene: Scene, picture: Chosen) -> Scene:

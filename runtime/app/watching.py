@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from runtime.app.scene_cache import SceneCache, SceneKey
 from runtime.errors import VlscoreError
@@ -51,13 +51,20 @@ class Watching:
         """End after the batch that runs now; what is known by then stays."""
         self.stopped.set()
 
+    def scenes(self) -> Iterator[Scene]:
+        """What is known after every step; methods that take one pass have one."""
+        if self.localizer.dense is not None and not isinstance(self.seen, Scene):
+            yield self.localizer.encode(self.seen)
+        elif self.localizer.dense is None:
+            texts = self.localizer.text.embed(as_queries(self.queries, self.localizer.templates))
+            yield from self.localizer.watcher.scenes(self.seen, texts, None)
+
     def run(self) -> None:
         """Run the passes; whatever goes wrong is a sentence on the page."""
         try:
             with ONE_AT_A_TIME:
                 self.started = time.monotonic()
-                texts = self.localizer.text.embed(as_queries(self.queries, self.localizer.templates))
-                for scene in self.localizer.watcher.scenes(self.seen, texts, None):
+                for scene in self.scenes():
                     self.scene, self.passes = scene, scene.passes
                     if self.stopped.is_set():
                         break

@@ -9,16 +9,16 @@ from typing import Annotated
 
 import typer
 
-from engine.spec import Spec, named_spec
 from runtime import __version__
 from runtime.cli import options
 from runtime.cli.aliases import add_aliases
+from runtime.cli.checks import changed, named_default, refuse_new_geometry, refuse_resuming
 from runtime.cli.commands import Commands
 from runtime.cli.config import load_defaults
 from runtime.cli.errors import INTERRUPTED, told_errors
-from runtime.cli.inputs import Source, expand, is_scene, split
+from runtime.cli.inputs import expand, split
 from runtime.cli.logs import show_log
-from runtime.cli.outputs import STDOUT, Wanted, plan
+from runtime.cli.outputs import Wanted, plan
 
 LOCATE_HELP = """Say where pictures show what words name.
 
@@ -90,11 +90,12 @@ def locate(
     preset: options.PresetName = "exact",
     passes: options.Passes = None,
     refine: options.Refine = None,
+    method: options.MethodName = "vl-score",
     spec: options.SpecName = "default",
     threshold: options.Threshold = None,
     temperature: options.Temperature = None,
     geometry: options.GeometryName = None,
-    templates: options.Templates = "plain",
+    templates: options.Templates = None,
     out: options.Out = None,
     no_heat: options.NoHeat = False,
     masks: options.Masks = False,
@@ -109,7 +110,7 @@ def locate(
     fail_if_absent: options.FailIfAbsent = False,
 ) -> None:
     names, queries = split(arguments, query or [])
-    chosen = changed(named_spec(spec), threshold, temperature, geometry)
+    chosen = changed(named_default(spec, method), threshold, temperature, geometry)
     wanted = Wanted(out, save_scenes, crops, json, jsonl, csv, tuple(options.labels_to(one) for one in labels or ()))
     if resume:
         refuse_resuming(wanted)
@@ -122,6 +123,7 @@ def locate(
 
         request = Request(
             *(sources, queries, targets, chosen, model, device, templates, threads),
+            method=method,
             preset=preset,
             passes=int(passes) if passes is not None and passes.isdecimal() and len(passes) < 10 else passes,
             refine=refine,
@@ -234,30 +236,6 @@ def browser_app(
 
 
 add_aliases(app)
-
-
-def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:
-    """The spec with what the options change."""
-    given = {"threshold": threshold, "temperature": temperature, "geometry": geometry}
-    try:
-        return spec.replace(**{field: value for field, value in given.items() if value is not None})
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def refuse_resuming(wanted: Wanted) -> None:
-    """Only lines of JSON can be gone on with; the other lists would hold what is new and nothing else."""
-    others = [option for option, _ in wanted.whole() if option != "--jsonl"] + ["--labels" for _ in wanted.labels]
-    if wanted.lines in (None, STDOUT) or others:
-        what = f"; leave out {others[0]}" if others else ""
-        raise typer.BadParameter(f"it goes on with the file of --jsonl: name one{what}", param_hint="--resume")
-
-
-def refuse_new_geometry(sources: list[Source], geometry: str | None) -> None:
-    """A saved scene was encoded with a geometry; asking cannot change it any more."""
-    scene = next((source for source in sources if is_scene(source.name)), None)
-    if scene is not None and geometry is not None:
-        raise typer.BadParameter(f"the saved scene `{scene}` keeps its geometry; leave this out", param_hint="--geometry")
 
 
 def main() -> None:

@@ -38,8 +38,9 @@ class Request:
     spec: Spec
     model: str | None = None
     device: str = "auto"
-    templates: str = "plain"
+    templates: str | None = None
     threads: int | None = None
+    method: str = "vl-score"
     preset: str = "exact"
     passes: int | str | None = None
     refine: int | None = None
@@ -124,6 +125,7 @@ def open_model(request: Request) -> Localizer:
         request.model,
         spec=request.spec,
         templates=request.templates,
+        method=request.method,
         threads=request.threads,
         refine=request.refine,
         scenes_only=all(is_scene(source.name) for source in request.sources),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 import typer
 
+from engine.methods import METHODS
 from engine.spec import SPECS, Geometry
 from runtime.cli.suggest import near
 from runtime.devices import DEVICES, parse
@@ -143,6 +144,17 @@ Passes: TypeAlias = Annotated[
 ]
 Refine: TypeAlias = Annotated[int | None, option(MODEL, metavar="NUMBER", help="fast: further maps run for every query.", min=0)]
 
+MethodName: TypeAlias = Annotated[
+    str,
+    option(
+        METHOD,
+        "--method",
+        metavar="NAME",
+        callback=one_of(*METHODS),
+        help="vl-score, or one that the model was built with, such as naclip.",
+        autocompletion=lambda: list(METHODS),
+    ),
+]
 SpecName: TypeAlias = Annotated[str, named(tuple(SPECS), METHOD)]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES, METHOD)]
 Threshold: TypeAlias = Annotated[
@@ -152,7 +164,8 @@ Temperature: TypeAlias = Annotated[
     float | None, option(METHOD, metavar="NUMBER", help="The higher, the more maps share in the answer.")
 ]
 Templates: TypeAlias = Annotated[
-    str, option(METHOD, metavar="NAME|TEXT", help="plain, paper, imagenet, or a sentence with {} in it.")
+    str | None,
+    option(METHOD, metavar="NAME|TEXT", help="plain, paper, imagenet, or a sentence with {} in it; else the method's own."),
 ]
 
 Out: TypeAlias = Annotated[

@@ -44,9 +44,10 @@ class Report:
     def summary(self, info: dict[str, Any], passes: int, seconds: float) -> None:
         """The last line: model, device, passes, seconds."""
         weights = "random weights" if not info["trained"] else info["weights"]
-        how = "" if info.get("preset", "exact") == "exact" else f", {info['preset']}"
+        ways = [(info.get("method"), "vl-score"), (info.get("preset"), "exact")]
+        how = "".join(f", {way}" for way, usual in ways if way not in (None, usual))
         line = (
             f"{info['model']} ({weights}, {info['precision']}{how}) on {info['device']} ({info['backend']}): "
-            f"{passes} passes, {seconds:.1f} s"
+            f"{passes} {'pass' if passes == 1 else 'passes'}, {seconds:.1f} s"
         )
         self.console.print(Text(line, "dim"), soft_wrap=True)

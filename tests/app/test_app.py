@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,10 +109,10 @@ def test_finds_and_says_what_is_not_there(passes: list[int]) -> None:
     ran = list(passes)
     assert ran
     for name, value in (("threshold", 0.6), ("temperature", 2.0), ("contrast", 0.5), ("dilate", 0.05), ("erode", 0.02)):
-        page.slider(key=f"{name}-default").set_value(value)
+        page.slider(key=f"{name}-default-vl-score").set_value(value)
         page = page.run()
         assert not page.exception
-    page.radio(key="shown-default").set_value("Heat").run()
+    page.radio(key="shown-default-vl-score").set_value("Heat").run()
     page.text_area(key="queries").set_value("a high heel").run()
     assert "**a high heel**: found" in told(page)
     assert passes == ran
@@ -239,6 +240,16 @@ def test_work_can_be_stopped_and_gone_on_with(demo: Localizer) -> None:
     further = Watching(demo, whole, ["a dog"], key(0), cache)
     further.thread.join(PATIENCE_S)
     assert cache.get(key(0)).passes > whole.passes
+
+
+def test_a_method_of_one_pass_is_looked_at_once(demo: Localizer, scene: Scene) -> None:
+    looked: list[Any] = []
+    localizer: Any = SimpleNamespace(dense=object(), plan=demo.plan, manifest=demo.manifest, text=demo.text)
+    localizer.encode = lambda pixels: looked.append(pixels) or scene
+    cache = SceneCache()
+    work = Watching(localizer, noise(60, 80), ["a cat"], key(0), cache)
+    work.thread.join(PATIENCE_S)
+    assert (len(looked), work.error, cache.get(key(0))) == (1, "", scene)
 
 
 def test_work_that_fails_is_a_sentence(demo: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:

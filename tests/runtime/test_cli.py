@@ -337,7 +337,7 @@ def test_options_open_the_model_that_was_asked_for() -> None:
     options = ["--model", "M", "--device", "openvino", "--precision", "bf16", "--templates", "a {} there", "--threads", "3"]
     assert run("a.png", "cat", *options).exit_code == 0
     del Fake.opened["spec"]
-    spent = {"preset": "exact", "passes": None, "refine": None}
+    spent = {"method": "vl-score", "preset": "exact", "passes": None, "refine": None}
     wanted = {"model": "M", "device": "openvino", "precision": "bf16", "templates": "a {} there", "threads": 3}
     assert Fake.opened == {**wanted, **spent, "scenes_only": False}
 
