@@ -95,6 +95,7 @@ def locate(
     threshold: options.Threshold = None,
     temperature: options.Temperature = None,
     geometry: options.GeometryName = None,
+    switches: options.Switches = None,
     templates: options.Templates = None,
     out: options.Out = None,
     no_heat: options.NoHeat = False,
@@ -110,7 +111,9 @@ def locate(
     fail_if_absent: options.FailIfAbsent = False,
 ) -> None:
     names, queries = split(arguments, query or [])
-    chosen = changed(named_default(spec, method), threshold, temperature, geometry)
+    chosen = changed(
+        named_default(spec, method), {"threshold": threshold, "temperature": temperature, "geometry": geometry}, switches or ()
+    )
     wanted = Wanted(out, save_scenes, crops, json, jsonl, csv, tuple(options.labels_to(one) for one in labels or ()))
     if resume:
         refuse_resuming(wanted)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 import typer
 
 from engine.methods import METHODS
 from engine.spec import DEFAULT, Spec, named_spec
 from runtime.cli.inputs import Source, is_scene
 from runtime.cli.outputs import STDOUT, Wanted
+from runtime.cli.suggest import near
 
 
 def named_default(spec: str, method: str) -> Spec:
@@ -16,13 +20,25 @@ def named_default(spec: str, method: str) -> Spec:
     return DEFAULT.replace(threshold=row.threshold) if spec == "default" and row.family != "masked" else named_spec(spec)
 
 
-def changed(spec: Spec, threshold: float | None, temperature: float | None, geometry: str | None) -> Spec:
-    """The spec with what the options change."""
-    given = {"threshold": threshold, "temperature": temperature, "geometry": geometry}
+def changed(spec: Spec, given: dict[str, object], others: Sequence[str]) -> Spec:
+    """The spec with what the options change: some have an option of their own, `others` are `NAME=VALUE`."""
     try:
-        return spec.replace(**{field: value for field, value in given.items() if value is not None})
-    except ValueError as error:
+        known = {field: value for field, value in given.items() if value is not None}
+        return spec.replace(**known, **dict(switch(spec, text) for text in others))
+    except (ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def switch(spec: Spec, text: str) -> tuple[str, object]:
+    """A switch and its value: a number where it looks like one, else a word."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in spec.to_dict():
+        raise ValueError(f"`{text}` must be NAME=VALUE with a switch of the spec{near(name, spec.to_dict())}")
+    if value.isascii() and value.isdecimal() and len(value) < 10:
+        return name, int(value)
+    with contextlib.suppress(ValueError):
+        return name, float(value)
+    return name, value
 
 
 def refuse_resuming(wanted: Wanted) -> None:

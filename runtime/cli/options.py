@@ -163,6 +163,10 @@ Threshold: TypeAlias = Annotated[
 Temperature: TypeAlias = Annotated[
     float | None, option(METHOD, metavar="NUMBER", help="The higher, the more maps share in the answer.")
 ]
+Switches: TypeAlias = Annotated[
+    list[str] | None,
+    option(METHOD, "--set", metavar="NAME=VALUE", help="Any other switch of the spec, such as dilate=0.02. May repeat."),
+]
 Templates: TypeAlias = Annotated[
     str | None,
     option(METHOD, metavar="NAME|TEXT", help="plain, paper, imagenet, or a sentence with {} in it; else the method's own."),

@@ -170,6 +170,10 @@ def test_with_explicit_queries_every_argument_is_a_picture() -> None:
         (["a.png", "cat", "--geometry", "round"], "`round` is none of crop"),
         (["a.png", "cat", "--threshold", "2"], "`threshold` must be"),
         (["a.png", "cat", "--temperature", "0"], "`temperature` must be from 1e-6"),
+        (["a.png", "cat", "--set", "dilat=1"], "with a switch of the spec; did you mean `dilate`?"),
+        (["a.png", "cat", "--set", "dilate=2"], "`dilate` must be"),
+        (["a.png", "cat", "--set", "cut=thick"], "cut"),
+        (["a.png", "cat", "--set", "threshold=0.2", "--threshold", "0.3"], "threshold"),
         (["a.png", "cat", "--threads", "0"], "--threads"),
         (["a.png", "cat", "--out", "a.png"], "would be overwritten"),
         (["a.png", "cat", "--out", "below/../a.png"], "would be overwritten"),
@@ -352,10 +356,12 @@ def test_the_preset_reaches_the_model(passes: str, meant: object) -> None:
 @pytest.mark.usefixtures("folder")
 def test_the_spec_reaches_the_model() -> None:
     changes = ["--spec", "paper", "--threshold", "0.5", "--temperature", "2", "--geometry", "letterbox"]
+    changes += ["--set", "dilate=0.02", "--set", "cut=otsu", "--set", "connectivity=8"]
     assert run("a.png", "cat", *changes).exit_code == 0
     spec = Fake.opened["spec"]
     assert (spec.name, spec.resize) == ("paper", "mirror")
     assert (spec.threshold, spec.temperature, spec.geometry) == (0.5, 2.0, "letterbox")
+    assert (spec.dilate, spec.cut, spec.connectivity) == (0.02, "otsu", 8)
 
 
 # ---- scenes

@@ -107,6 +107,18 @@ def option(rng: random.Random) -> list[str]:
         "--precision": ("fp32", "bf16", "int8", "x"),
         "--spec": ("default", "paper", "x"),
         "--geometry": ("crop", "letterbox", "squash", "stretch", "x"),
+        "--set": (
+            "dilate=0.1",
+            "find=contours",
+            "cut=otsu",
+            "erode=nan",
+            "min_area=" + "9" * 400,
+            "x=1",
+            "=",
+            "name=",
+            "base=black",
+        ),
+        "--method": ("vl-score", "naclip", "x"),
         "--templates": ("plain", "imagenet", "a {}", "x", "{}" * 3_000),
         "--query": WORDS,
     }
