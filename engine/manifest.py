@@ -152,6 +152,12 @@ class Manifest:
         return "resnet" if self.maps.source == "bottleneck" else "vit"
 
     @property
+    def small_batch(self) -> int:
+        """Passes per run of the smaller masked graph, for ways that run few, unless a stand-in needs whole batches."""
+        small = None if "masked-fp32" in self.graphs else self.graphs.get("masked-small")
+        return self.batch if small is None else small.inputs["which"][1][0]
+
+    @property
     def image_files(self) -> tuple[str, ...]:
         """Names of the files that encoding a picture needs."""
         return _files_of(self, IMAGE_HALF)

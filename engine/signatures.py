@@ -82,8 +82,9 @@ def expected(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, 
     if name == "image":
         return picture, {"maps": ("float32", (maps.raw, *grid)), "embedding": ("float32", (dim,))}
     if name == "instant":
-        looked: Tensors = {"maps": ("float32", (maps.count, *grid)), "embedding": ("float32", (dim,))}
-        return picture, {**looked, "embeddings": ("float32", (maps.count, dim)), "base": ("float32", (dim,))}
+        looked: Tensors = {"maps": ("float32", (maps.raw, *grid)), "embedding": ("float32", (dim,))}
+        told, count = ("embeddings", maps.count) if maps.source == "bottleneck" else ("patches", maps.height * maps.width)
+        return picture, {**looked, told: ("float32", (count, dim)), "base": ("float32", (dim,))}
     if name.startswith("masked"):
         batch = rows(graph, "which", 0) if name == "masked-small" else manifest.batch
         pixels = ("uint8", (manifest.slots, side, side, 3))

@@ -22,6 +22,7 @@ from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGr
 from export.instant import BlankGraph, InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, run_once, save_graph, signature
 from export.options import HALVES, LARGE, SLOTS, SMALLER, BuildOptions, versions
+from export.patches import BlankPatchGraph, PatchGraph, has_patches
 from export.vocabulary import write_templates, write_tokenizer
 from export.weights import Loaded
 from runtime.filling.origin import sha256_of
@@ -142,8 +143,7 @@ def write_image_half(write: Write, parts: Parts, loaded: Loaded, options: BuildO
     halves = WeightsFile(folder / HALVES, shared=weights) if half else weights
     write("masked", masked, passes, ("embeddings",), halves)
     write_stand_ins(write, masked, passes, (parts, loaded, options), halves)
-    if isinstance(parts.encoder, ResNetEncoder):  # a transformer has no pool over its last maps to run again
-        write_instant(write, parts.encoder, pixels, parts, weights)
+    write_instant(write, pixels, parts, weights)
 
 
 def write_saliency(write: Write, parts: Parts, weights: WeightsFile) -> None:
@@ -159,20 +159,34 @@ def write_saliency(write: Write, parts: Parts, weights: WeightsFile) -> None:
     write("saliency", SaliencyGraph(MASK_EPS), scoring, ("scores", "saliency"), weights)
 
 
-def write_instant(write: Write, encoder: ResNetEncoder, pixels: Pixels, parts: Parts, weights: WeightsFile) -> None:
+def write_instant(write: Write, pixels: Pixels, parts: Parts, weights: WeightsFile) -> None:
     """Write the instant graph, for which the blank picture is run once; what it holds of that has a file of its own.
 
     A machine rounds as it rounds: the other files of a model are the same everywhere.
     """
-    nothing = torch.zeros(1, 3, parts.side, parts.side)
-    write(BLANK, BlankGraph(encoder, parts.dtype), {"pixels": nothing}, ("rows", "tokens"), weights)
-    graph = weights.path.with_name(f"{BLANK}.onnx")
-    rows, tokens = run_once(graph, {"pixels": nothing.numpy()})
-    graph.unlink()
-    instant = InstantGraph(pixels, encoder, parts.dtype, MASK_EPS, (torch.from_numpy(rows), torch.from_numpy(tokens)))
+    encoder, dtype = parts.encoder, parts.dtype
     own = WeightsFile(weights.path.with_name("instant.onnx.weights"), shared=weights)
-    picture = torch.zeros(1, parts.side, parts.side, 3, dtype=torch.uint8)
-    write("instant", instant, {"pixels": picture}, ("maps", "embedding", "embeddings", "base"), own)
+    picture = {"pixels": torch.zeros(1, parts.side, parts.side, 3, dtype=torch.uint8)}
+    if isinstance(encoder, ResNetEncoder):
+        rows, tokens = look_at_nothing(write, BlankGraph(encoder, dtype), ("rows", "tokens"), parts.side, weights)
+        instant = InstantGraph(pixels, encoder, dtype, MASK_EPS, (rows, tokens))
+        write("instant", instant, picture, ("maps", "embedding", "embeddings", "base"), own)
+    elif has_patches(encoder.visual):
+        (token,) = look_at_nothing(write, BlankPatchGraph(encoder, dtype), ("token",), parts.side, weights)
+        patches = PatchGraph(pixels, encoder, dtype, token)
+        write("instant", patches, picture, ("maps", "embedding", "patches", "base"), own)
+
+
+def look_at_nothing(
+    write: Write, module: nn.Module, outputs: tuple[str, ...], side: int, weights: WeightsFile
+) -> list[torch.Tensor]:
+    """Write the graph of the blank picture, run it, and remove it."""
+    nothing = torch.zeros(1, 3, side, side)
+    write(BLANK, module, {"pixels": nothing}, outputs, weights)
+    graph = weights.path.with_name(f"{BLANK}.onnx")
+    found = run_once(graph, {"pixels": nothing.numpy()})
+    graph.unlink()
+    return [torch.from_numpy(values) for values in found]
 
 
 def write_text(write: Write, parts: Parts, batch: int, weights: WeightsFile) -> None:

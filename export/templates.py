@@ -78,8 +78,8 @@ def make(
         graphs.append(GraphTemplate(path.stem, weights.path.name, shared, cut(model), slots))
         save_graph(model, path, weights)
         if path.stem == BLANK:
-            rows, tokens = run_once(path, {"pixels": np.zeros((1, 3, parts.side, parts.side), dtype=np.float32)})
-            recipes.learn({"made.blank_rows": rows, "made.blank_tokens": tokens})
+            found = run_named(path, {"pixels": np.zeros((1, 3, parts.side, parts.side), dtype=np.float32)})
+            recipes.learn({f"made.blank_{name}": values for name, values in found.items()})
 
     infos: dict[str, GraphInfo] = {}
     write = assemble.writer(folder, infos, lambda step: None, keep)

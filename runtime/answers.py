@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from engine.boxes import Boxes, find_boxes
 from engine.manifest import Manifest
 from engine.outline import Outline
-from engine.prediction import estimate, expected_error
-from engine.saliency import SaliencyOptions, normalise, to_picture
+from engine.prediction import expected_error
+from engine.saliency import SaliencyOptions, normalise, to_picture, weigh_maps
 from engine.spec import Spec
 from runtime.backends.session import Session
 from runtime.dense import spread_by_affinity
 from runtime.errors import BundleError, SceneError
+from runtime.findings import Findings
 from runtime.localization import Localization
 from runtime.query import Query
 from runtime.scene import Floats, Scene
@@ -37,16 +38,21 @@ class Answerer:
         self.lock = threading.Lock()
         self.last: tuple[weakref.ref[Scene], Session] | None = None
 
-    def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
-        """Answer queries, whose unit embeddings are `texts` `(Q, D)`."""
+    def answer(
+        self, scene: Scene, queries: Sequence[Query], texts: Floats, findings: Findings | None = None
+    ) -> list[Localization]:
+        """Answer queries, whose unit embeddings are `texts` `(Q, D)`, with what was run of the scene for them."""
         outline = self.outline_of(scene)
         height, width = scene.frame.picture_hw
         keep = len(queries) * height * width <= KEPT_PIXELS
         found = []
-        for query, text, (scores, grid) in zip(queries, texts, self.scores_and_maps(scene, texts), strict=True):
+        looked = self.scores_and_maps(scene, texts) if findings is None else self.weighed(findings, texts)
+        if findings is None and scene.preset == "fast" and not scene.known.all():
+            findings = Findings.of(scene)
+        for query, text, (scores, grid) in zip(queries, texts, looked, strict=True):
             tied = spread_by_affinity(scene, grid[np.newaxis])[0] if self.affinity else grid
             saliency = normalise(tied) if outline is None else outline.follow(normalise(tied))
-            found.append(self.localization(scene, query, text, scores, saliency, keep))
+            found.append(self.localization(scene, query, text, scores, saliency, keep, findings))
         return found
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -61,8 +67,20 @@ class Answerer:
                 raise BundleError("the model's scores hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
             yield from zip(outputs["scores"][: len(part)], outputs["saliency"][: len(part)], strict=True)
 
+    def weighed(self, findings: Findings, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """The same from predicted scores, which the graph does not take; it would want the embeddings of all maps."""
+        scores = findings.scores(texts)
+        return zip(scores, weigh_maps(scores, findings.scene.maps, self.options), strict=True)
+
     def localization(
-        self, scene: Scene, query: Query, text: Floats, scores: Floats, saliency: Floats, keep: bool
+        self,
+        scene: Scene,
+        query: Query,
+        text: Floats,
+        scores: Floats,
+        saliency: Floats,
+        keep: bool,
+        findings: Findings | None,
     ) -> Localization:
         """Cut the boxes of one query out of its saliency in [0, 1]; `scores` `(K,)` are relative to the base."""
         margin = float(scores.max())
@@ -82,8 +100,8 @@ class Answerer:
             margin=margin,
             similarity=float(scene.embedding @ text),
             preset=scene.preset,
-            passes=scene.passes,
-            estimate_error=None if scene.known.all() else lambda: self.error(scene, text),
+            passes=scene.passes if findings is None else findings.passes,
+            estimate_error=None if findings is None and scene.known.all() else lambda: self.error(findings, text),
             picture=scene.picture,
             spread=spread if keep else None,
         )
@@ -120,13 +138,11 @@ class Answerer:
             )
         return scene.outline
 
-    def error(self, scene: Scene, text: Floats) -> float | None:
+    def error(self, findings: Findings | None, text: Floats) -> float | None:
         """How far the map in [0, 1] may be from the exact one, on average over its cells; None where nothing can tell."""
-        if scene.known.all():
+        if findings is not None and findings.complete:
             return 0.0
-        if scene.preset != "fast" or int((scene.known & scene.live).sum()) < 2:
+        if findings is None or len(findings.runs) < 2:
             return None  # one map alone tells nothing about how wrong the others' predictions are
-        told = estimate(scene.kernel, scene.known & scene.live, scene.embeddings)
-        doubt = told.errors(text[np.newaxis])[0] * ~scene.known
-        scores = np.asarray((scene.embeddings - scene.base) @ text, dtype=np.float32)
-        return expected_error(scores, doubt, scene.maps, self.options)
+        scores, errors = findings.scores(text[np.newaxis])[0], findings.errors(text[np.newaxis])[0]
+        return expected_error(scores, errors, findings.scene.maps, self.options)

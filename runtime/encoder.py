@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ from engine.frame import Frame
 from engine.manifest import Manifest, fingerprint
 from engine.masks import live_maps
 from engine.outline import shrink
-from engine.prediction import choose_maps, predict
+from engine.patches import shown_patches
+from engine.prediction import choose_maps
 from engine.spec import Geometry, Spec
 from runtime.backends.session import Pending, Session
 from runtime.errors import BundleError
+from runtime.findings import Findings
 from runtime.preprocess import fit_to_square
 from runtime.presets import EXACT, PassPlan
 from runtime.scene import Floats, Scene
@@ -114,6 +116,8 @@ class SceneEncoder:
         self.manifest, self.sessions, self.spec, self.plan = manifest, sessions, spec, plan
         self.precision = manifest.precision if precision is None else precision
         self.overlap = overlap
+        few = plan.preset == "fast" and manifest.small_batch < manifest.batch
+        self.masked, self.batch = ("masked-small", manifest.small_batch) if few else ("masked", manifest.batch)
         self.fingerprint = fingerprint(manifest)
         self.lock = threading.Lock()
         self.base: Floats | None = None
@@ -134,7 +138,7 @@ class SceneEncoder:
         under_way: deque[PendingBatch] = deque()
         done, total = 0, None
         while True:
-            queue.fill(self.manifest.batch)
+            queue.fill(self.batch)
             if queue.first_is_complete:
                 yield self.finish(queue.jobs.popleft())
                 continue
@@ -177,7 +181,7 @@ class SceneEncoder:
         """What the masked graph takes to run maps `(n, h, w)` of one square `(R, R, 3)`; the last batch is padded."""
         slots = np.zeros((self.manifest.slots, *pixels.shape), dtype=np.uint8)
         slots[0] = pixels
-        size = self.manifest.batch
+        size = self.batch
         for start in range(0, len(maps), size):
             part = np.zeros((size, *maps.shape[1:]), dtype=np.float32)
             part[: len(maps) - start] = maps[start : start + size]
@@ -190,15 +194,18 @@ class SceneEncoder:
 
     def begin(self, picture: Pixels) -> PictureJob:
         """Read a picture's maps and choose those to run: all that live, or those that tell most about the others."""
-        if self.plan.preset == "instant":
-            return PictureJob(self.look_instantly(picture), picture, deque(), 0)
-        scene, pixels = self.look(picture)
-        if self.plan.preset == "fast" and self.plan.passes < int(scene.live.sum()):
-            scene.known[scene.live] = False
-            scene.known[choose_maps(scene.kernel, scene.live, self.plan.passes)] = True
-        chosen = np.flatnonzero(scene.known & scene.live)
-        scene = scene.learn(scene.embeddings, scene.known, len(chosen))
-        waiting = deque(chosen.tolist())
+        preset = self.plan.preset
+        guesses = preset != "exact" and "instant" in self.sessions
+        scene, pixels = self.look_instantly(picture) if guesses else self.look(picture)
+        if preset == "instant":
+            return PictureJob(scene, pixels, deque(), 0)
+        known = np.ones(len(scene.maps), dtype=bool)
+        if preset == "fast" and self.plan.passes < int(scene.live.sum()):
+            known[scene.live] = False
+            known[choose_maps(scene.kernel, scene.live, self.plan.passes)] = True
+        waiting = deque(np.flatnonzero(known & scene.live).tolist())
+        if waiting or not guesses:
+            scene = scene.learn(scene.embeddings.copy(), known, len(waiting))
         if self.base is None and self.spec.base == "mean":
             waiting.appendleft(BLANK)
         return PictureJob(scene, pixels, waiting, len(waiting))
@@ -207,32 +214,37 @@ class SceneEncoder:
         """Place a picture on the model's square and read its maps: a scene without passes, and the square `(R, R, 3)`."""
         pixels, frame = self.place(picture)
         outputs = self.run_checked("image", pixels)
-        maps = outputs["maps"]
-        if self.manifest.maps.groups:
-            maps = principal_maps(maps, self.manifest.maps.groups, self.manifest.maps.components)
-        return self.scene(picture, pixels, frame, maps=maps, embedding=outputs["embedding"]), pixels
+        return self.scene(picture, pixels, frame, outputs), pixels
 
-    def look_instantly(self, picture: Pixels) -> Scene:
-        """Read a picture's maps and, in the same pass, what the attention pool makes of their masks."""
+    def look_instantly(self, picture: Pixels) -> tuple[Scene, Pixels]:
+        """Read a picture's maps and, in the same pass, a guess of every masked copy, which `fast` begins with; and the square."""
         pixels, frame = self.place(picture)
         outputs = self.run_checked("instant", pixels)
-        if self.spec.base == "mean":
+        guesses, mean = self.plan.preset == "fast", self.spec.base == "mean"
+        if mean and (self.precision == "fp32" or not guesses):
             with self.lock:
-                self.base = outputs["base"]
-        scene = self.scene(picture, pixels, frame, maps=outputs["maps"], embedding=outputs["embedding"])
-        scene.embeddings[:] = outputs["embeddings"]
-        scene.known[scene.live] = False
+                self.base = outputs["base"] if self.base is None else self.base
+        scene = self.scene(picture, pixels, frame, outputs)
         self.fill_in_base(scene)
-        return scene.learn(scene.embeddings, scene.known, 1)
+        told = shown_patches(scene.maps, scene.embedding, outputs["patches"]) if "patches" in outputs else outputs["embeddings"]
+        if mean and self.precision != "fp32" and guesses:
+            # Passes of less than float32 round the base as they round all masked copies; a guess is told relative to that.
+            told = told + (scene.base - outputs["base"])
+        if not scene.live.all():
+            told = np.where(scene.live[:, None], told, scene.base)
+        return replace(scene, embeddings=told, known=~scene.live, passes=1, guess=told if guesses else None), pixels
 
-    def scene(self, picture: Pixels, pixels: Pixels, frame: Frame, *, maps: Floats, embedding: Floats) -> Scene:
+    def scene(self, picture: Pixels, pixels: Pixels, frame: Frame, outputs: dict[str, Floats]) -> Scene:
         """A scene that still lacks its passes and its base."""
+        maps, info = outputs["maps"], self.manifest.maps
+        if info.groups:
+            maps = principal_maps(maps, info.groups, info.components)
         count, dim = len(maps), self.manifest.dim
         return Scene(
             maps=maps,
             embeddings=np.zeros((count, dim), dtype=np.float32),
             base=np.zeros(dim, dtype=np.float32),
-            embedding=embedding,
+            embedding=outputs["embedding"],
             frame=frame,
             live=live_maps(maps),
             known=np.ones(count, dtype=bool),
@@ -255,12 +267,12 @@ class SceneEncoder:
         """Fill a batch from the first pictures that wait, and begin it; what stays empty is padded with blank passes."""
         info, maps = self.manifest, self.manifest.maps
         pixels = np.zeros((info.slots, info.image.side, info.image.side, 3), dtype=np.uint8)
-        which = np.zeros(info.batch, dtype=np.int64)
-        planes = np.zeros((info.batch, maps.height, maps.width), dtype=np.float32)
+        which = np.zeros(self.batch, dtype=np.int64)
+        planes = np.zeros((self.batch, maps.height, maps.width), dtype=np.float32)
         rows: list[tuple[PictureJob, int]] = []
         for slot, job in enumerate([job for job in jobs if job.waiting][: info.slots]):
             pixels[slot] = job.pixels
-            while job.waiting and len(rows) < info.batch:
+            while job.waiting and len(rows) < self.batch:
                 index = job.waiting.popleft()
                 which[len(rows)] = slot
                 if index != BLANK:  # a plane of zeros is a mask of zeros, and pixels times zero are CLIP's mean colour
@@ -270,7 +282,7 @@ class SceneEncoder:
 
     def start(self, inputs: dict[str, NDArray[Any]]) -> Pending:
         """Begin the masked graph on arrays that nobody changes from here on; its outputs are checked when they are back."""
-        pending = self.sessions["masked"].start(inputs)
+        pending = self.sessions[self.masked].start(inputs)
 
         def finished() -> dict[str, Floats]:
             outputs = pending()
@@ -294,10 +306,10 @@ class SceneEncoder:
     def finish(self, job: PictureJob) -> Scene:
         """Complete a scene whose passes are all back; maps that were not run are predicted from those that were."""
         scene = job.scene
-        if scene.preset == "fast" and not scene.known.all():
-            scene.embeddings[scene.live] = predict(scene.kernel, scene.known & scene.live, scene.embeddings)[scene.live]
         self.fill_in_base(scene)
-        return scene
+        if scene.preset != "fast" or not (scene.known & scene.live).any():
+            return scene
+        return replace(scene, guess=None) if scene.known.all() else Findings.of(scene).to_scene()
 
     def fill_in_base(self, scene: Scene) -> None:
         """Give a scene the blank picture's embedding, which is that of its constant maps too."""
@@ -309,7 +321,8 @@ class SceneEncoder:
             blank = np.zeros((1, maps.height, maps.width), dtype=np.float32)
             self.base = self.run_maps(np.zeros((side, side, 3), dtype=np.uint8), blank)[0]
         scene.base[:] = self.base
-        scene.embeddings[~scene.live] = self.base
+        if not scene.live.all():
+            scene.embeddings[~scene.live] = self.base
 
     def run_checked(self, graph: str, pixels: Pixels) -> dict[str, Floats]:
         """Run a graph of one picture; its outputs must be finite."""

@@ -62,8 +62,9 @@ class Localizer:
     transformers `affinity` spreads any map to the patches that the model's attention ties to its brightest ones, for a pass
     more.
 
-    `preset` trades faithfulness for time: `exact` runs every map; `fast` runs `passes` of them, predicts the others, and
-    runs `refine` more for every query (`passes="auto"`: as many as it takes to be sure); `instant` takes one pass.
+    `preset` trades faithfulness for time: `exact` runs every map; `fast` guesses all from one pass (or runs `passes` of them),
+    runs `refine` for every query (`passes="auto"`: as many as it takes to be sure) and predicts the others; `instant` takes
+    the one pass.
     """
 
     def __init__(  # noqa: PLR0913 - the front door's options
@@ -113,7 +114,8 @@ class Localizer:
             check_affinity(self.manifest, model.folder, windows)
         self.ties = open_ties(self.manifest, self.session, self.spec) if affinity else None
         self.plan = plan_passes(self.manifest, preset, passes, refine)
-        image_half = {name: self.session(name) for name in IMAGE_HALF if name in self.manifest.graphs and name != "masked"}
+        graphs = [name for name in IMAGE_HALF if name in self.manifest.graphs]
+        image_half = {name: self.session(name, self.precision if name == "masked-small" else "") for name in graphs}
         image_half["masked"] = self.masked_session()
         self.encoder = SceneEncoder(
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
@@ -206,7 +208,8 @@ class Localizer:
         scene = fitting_scene(scene, self.manifest, self.fingerprint, self.spec)
         check_called(progress=progress)
         self.check_image_half()
-        return self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
+        findings = self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
+        return scene if findings is None else findings.to_scene()
 
     @overload
     def locate(self, scene: Scene, query: Asked, *, progress: Progress | None = None) -> Localization: ...
@@ -330,8 +333,7 @@ class Localizer:
         texts = self.text.embed(queries)
         if self.dense is not None:
             return self.dense.answerer.answer(scene, queries, texts)
-        scene = self.refiner.refine(scene, texts, progress)
-        found = self.answerer.answer(scene, queries, texts)
+        found = self.answerer.answer(scene, queries, texts, self.refiner.refine(scene, texts, progress))
         if not any(answer.present for answer in found):
             self.text.warn_of_small_model("nothing was found")
         return found

@@ -12,9 +12,11 @@ from runtime.errors import BundleError, PresetError
 Preset = Literal["exact", "fast", "instant"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 
-FIRST_SHARE = 32  # `fast` first runs one map in so many
+GUESSED_SHARE = 16  # `fast` runs one map in so many for a query, where one pass guesses them all
+FIRST_SHARE = 32  # where none does, it first runs one map in so many
 WHOLE_SHARE = 8  # and, with those that a query asks for, one in so many
-LEAST = 2  # from a single pass nothing can be predicted, nor how wrong a prediction is
+FEWEST = 24  # of a transformer's few maps, too, a query wants so many
+LEAST = 2  # from a single pass nothing can be predicted
 MOST = 1_000_000
 
 
@@ -60,13 +62,15 @@ def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refin
     if preset == "instant":
         check_instant(manifest)
         return PassPlan("instant")
-    count, batch = manifest.maps.count, manifest.batch
-    auto = isinstance(passes, str) and passes == "auto"
-    usual = max(batch, count // FIRST_SHARE // batch * batch, LEAST)
-    first = usual if passes is None or auto else whole("passes", passes, LEAST)
+    count, batch = manifest.maps.count, manifest.small_batch
+    auto, guessed = isinstance(passes, str) and passes == "auto", "instant" in manifest.graphs
+    least = 0 if guessed else LEAST
+    usual = 0 if guessed else max(batch, count // FIRST_SHARE // batch * batch, LEAST)
+    first = usual if passes is None or auto else whole("passes", passes, least)
     if refine is not None:
         return PassPlan("fast", first, whole("refine", refine, 0), auto)
-    return PassPlan("fast", first, max(batch, count // WHOLE_SHARE - first), auto)
+    share = max(FEWEST, count // GUESSED_SHARE) if guessed else count // WHOLE_SHARE
+    return PassPlan("fast", first, max(batch, share - first), auto)
 
 
 def whole(name: str, value: int | str, least: int) -> int:
@@ -81,12 +85,7 @@ def check_instant(manifest: Manifest) -> None:
     """Refuse `instant` where the bundle has no graph for it."""
     if "instant" in manifest.graphs:
         return
-    if manifest.maps.source != "bottleneck":
-        raise BundleError(
-            f"{manifest.backbone} is a vision transformer: it has no attention pool to run again, so it has no `instant`; "
-            f"its exact way takes only {manifest.maps.count} passes"
-        )
     raise BundleError(
-        f"this bundle of {manifest.backbone} was built before `instant` existed; build it again: "
+        f"this bundle of {manifest.backbone} was made before `instant` existed for it; build it again: "
         f"`python -m export.build --backbone {manifest.backbone} --force`"
     )

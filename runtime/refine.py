@@ -1,4 +1,4 @@
-"""Further passes for a query: the maps that seem to matter most to it are run, and all others are predicted anew."""
+"""Further passes for a query: the maps that seem to matter most to it are run, and what they tell of the others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.prediction import predict
+from engine.prediction import Indices
 from runtime.answers import Answerer
 from runtime.encoder import Progress, SceneEncoder
+from runtime.findings import Findings
 from runtime.presets import PassPlan
 from runtime.scene import Floats, Scene
 
@@ -25,14 +26,16 @@ class Refiner:
     plan: PassPlan
     runs: bool = True  # False: without the image half, scenes stay as they are
 
-    def refine(self, scene: Scene, texts: Floats, progress: Progress | None = None) -> Scene:
-        """Run the maps that matter most to texts `(Q, D)`; gives a scene that knows more."""
+    def refine(self, scene: Scene, texts: Floats, progress: Progress | None = None) -> Findings | None:
+        """Run the maps that matter most to texts `(Q, D)`; None where there is nothing to run."""
         most = int(scene.live.sum()) if self.plan.auto else self.plan.refine
+        findings = None
         for better in self.better(scene, texts, most, SURE if self.plan.auto else None, progress=progress):
-            scene = better
+            findings = better
         if progress is not None and self.runs:  # fewer than were counted: queries share maps, or are sure early
-            progress(scene.passes, scene.passes)
-        return scene
+            passes = scene.passes if findings is None else findings.passes
+            progress(passes, passes)
+        return findings
 
     def better(
         self,
@@ -43,55 +46,47 @@ class Refiner:
         *,
         growth: int = 1,
         progress: Progress | None = None,
-    ) -> Iterator[Scene]:
-        """Scenes that know more and more: each text spends up to `most` passes, or fewer where its error falls to `sure`.
+    ) -> Iterator[Findings]:
+        """Know more and more of a scene: each text spends up to `most` passes, or fewer where its error falls to `sure`.
 
-        The steps are of one batch, or with `growth` each so many times as large as the one before, up to a sixteenth of all.
+        A step runs a 32nd of all maps, in whole batches, or with `growth` so many times as many as the one before, up to a
+        sixteenth: what a step tells is worth more than what it costs the processor to ask.
         """
-        if not self.runs or scene.preset != "fast" or scene.picture is None:
+        if not self.runs or scene.preset != "fast" or scene.picture is None or scene.known.all():
             return
-        live, spent = int(scene.live.sum()), np.zeros(len(texts), dtype=int)
-        batch = step = self.encoder.manifest.batch
-        largest = max(batch, live // 16 // batch * batch)
-        while not scene.known.all():
-            unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(scene, texts[row], sure)]
+        findings, spent = Findings.of(scene), np.zeros(len(texts), dtype=int)
+        live, batch = int(scene.live.sum()), self.encoder.batch
+        step, largest = (batch * max(1, live // share // batch) for share in (32, 16))
+        pixels, _ = self.encoder.place(scene.picture, scene.frame.geometry)
+        while not findings.complete:
+            unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(findings, texts[row], sure)]
             size = min(step, max((most - int(spent[row]) for row in unsure), default=0))
             if not size:
                 return
-            scene = self.run(scene, self.most_promising(scene, texts[unsure], size))
+            chosen = self.most_promising(findings, texts[unsure], size)
+            findings = findings.add(chosen, self.encoder.run_maps(pixels, scene.maps[chosen]))
             spent[unsure] += size
             if progress is not None:
                 left = live if sure is not None else int(np.maximum(most - spent[unsure], 0).sum())
-                progress(scene.passes, min(live, scene.passes + left))
-            yield scene
+                progress(findings.passes, min(live, findings.passes + left))
+            yield findings
             step = min(step * growth, largest)
 
-    def sure(self, scene: Scene, text: Floats, sure: float | None) -> bool:
+    def sure(self, findings: Findings, text: Floats, sure: float | None) -> bool:
         """Whether an answer may be trusted as it is: only asked when passes are spent as needed."""
         if sure is None:
             return False
-        error = self.answerer.error(scene, text)
+        error = self.answerer.error(findings, text)
         return error is not None and error <= sure
 
-    def most_promising(self, scene: Scene, texts: Floats, count: int) -> list[int]:
+    def most_promising(self, findings: Findings, texts: Floats, count: int) -> Indices:
         """Up to `count` unknown maps per text, those first that would weigh most in its answer.
 
         A map's share in the sum is softmax(score) times what it lights up; its logarithm ranks alike without a softmax.
         """
-        scores = texts @ (scene.embeddings - scene.base).T / np.float32(self.answerer.options.temperature)
-        lit = np.log(np.abs(scene.maps).sum(axis=(1, 2)) + np.float32(1e-12))
-        ranks = np.where(scene.known, -np.inf, scores + lit)
-        order = np.argsort(-ranks, axis=1, kind="stable")[:, : min(count, int((~scene.known).sum()))]
-        return list(dict.fromkeys(order.T.ravel().tolist()))  # every text's best first, each map once
-
-    def run(self, scene: Scene, chosen: list[int]) -> Scene:
-        """Run maps of a scene's picture and predict the others anew."""
-        if scene.picture is None:
-            raise ValueError("a scene without its picture cannot be refined")
-        pixels, _ = self.encoder.place(scene.picture, scene.frame.geometry)
-        embeddings, known = scene.embeddings.copy(), scene.known.copy()
-        embeddings[chosen] = self.encoder.run_maps(pixels, scene.maps[chosen])
-        known[chosen] = True
-        predicted = predict(scene.kernel, known & scene.live, embeddings)
-        embeddings[scene.live] = predicted[scene.live]
-        return scene.learn(embeddings, known, scene.passes + len(chosen))
+        known, maps = findings.known, findings.scene.maps
+        scores = findings.scores(texts) / np.float32(self.answerer.options.temperature)
+        lit = np.log(np.abs(maps).sum(axis=(1, 2)) + np.float32(1e-12))
+        ranks = np.where(known, -np.inf, scores + lit)
+        order = np.argsort(-ranks, axis=1)[:, : min(count, int((~known).sum()))]
+        return np.array(list(dict.fromkeys(order.T.ravel().tolist())), dtype=np.intp)  # every text's best first, each map once

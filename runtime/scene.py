@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from engine.frame import Frame
 from engine.methods import DEFAULT_METHOD, METHODS
 from engine.outline import Outline
-from engine.prediction import MaskKernel
+from engine.prediction import Kernel, Regression
 from engine.spec import Base
 from runtime.evidence import Evidence
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-SCHEMA = 2
+SCHEMA, GUESSED = 2, 3  # of scenes without and with a guess: what is older reads the first
 ARRAYS = ("maps", "embeddings", "base", "embedding")
 ABOUT = ("passes", "preset", "precision", "backbone", "fingerprint", "blank")
 
@@ -33,7 +33,7 @@ class Scene:
 
     `embeddings` (K, D) are of the masked copies, `base` (D,) of the blank picture, `embedding` (D,) of the whole one.
     `live` (K,) tells which maps are not constant: the masked copies of the others are the base itself. `known` (K,) tells
-    which masked copies were truly run; the embeddings of the others are predicted.
+    which masked copies were truly run; the embeddings of the others are predicted, from `guess` (K, D) where one pass gave it.
     """
 
     maps: Floats = field(repr=False)
@@ -52,11 +52,17 @@ class Scene:
     guide: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H', W', 3): the picture small, for outlines
     blank: Base = "mean"  # which blank picture `base` is of
     evidence: Mapping[str, Evidence] = field(default_factory=dict, repr=False)  # of methods that take no masked passes
+    guess: Floats | None = field(default=None, repr=False)
 
     @cached_property
-    def kernel(self) -> MaskKernel:
-        """How alike the masks are, from which embeddings are predicted."""
-        return MaskKernel.of(self.maps, self.live)
+    def kernel(self) -> Kernel:
+        """How alike the maps are, from which embeddings are predicted."""
+        return Kernel.of(self.maps, self.live, self.guess)
+
+    @cached_property
+    def regression(self) -> Regression:
+        """What the maps that were run tell of the others."""
+        return Regression.begin(self.kernel, np.flatnonzero(self.known & self.live))
 
     @cached_property
     def outline(self) -> Outline | None:
@@ -98,7 +104,7 @@ class Scene:
         """Everything but the arrays, as plain values."""
         evidence = {name: {"made_by": each.made_by, "windows": each.windows} for name, each in self.evidence.items()}
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMA if self.guess is None else GUESSED,
             "frame": self.frame.to_dict(),
             "live": int(self.live.sum()),
             **{name: getattr(self, name) for name in ABOUT},

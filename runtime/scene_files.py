@@ -26,12 +26,12 @@ from runtime.files import write_atomically
 from runtime.picture_limits import PictureLimits, check_size
 from runtime.pictures import Pixels, from_file
 from runtime.presets import Preset
-from runtime.scene import ARRAYS, SCHEMA, Flags, Floats, Scene
+from runtime.scene import ARRAYS, GUESSED, SCHEMA, Flags, Floats, Scene
 from runtime.stored_arrays import DamagedError, StoredArray, stored_arrays
 
 JPEG_QUALITY = 90
 EVIDENCE = frozenset(f"{method}.{array}" for method in METHODS for array in KEPT)
-NAMES = frozenset({*ARRAYS, *EVIDENCE, "about", "jpeg", "guide", "known"})
+NAMES = frozenset({*ARRAYS, *EVIDENCE, "about", "jpeg", "guide", "known", "guess"})
 KINDS = {"about": "u", "jpeg": "u", "guide": "u", "known": "b"}  # of numpy's dtypes; the others hold floats
 
 # No model comes near these.
@@ -83,6 +83,8 @@ def write_scene(scene: Scene, path: str | os.PathLike[str], *, picture: bool) ->
             arrays["known"] = scene.known
         for method, evidence in scene.evidence.items():
             arrays |= {f"{method}.{name}": np.ascontiguousarray(values) for name, values in evidence.arrays.items()}
+        if scene.guess is not None and (scene.known & scene.live).any():  # else it is what `embeddings` holds
+            arrays["guess"] = np.ascontiguousarray(scene.guess)
         arrays["about"] = np.frombuffer(json.dumps(scene.about()).encode(), dtype=np.uint8)
         write_atomically(target, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     except SceneError:
@@ -138,8 +140,10 @@ def _read(file: IO[bytes], size: int) -> Scene:
     if "known" in stored:  # only scenes with predicted embeddings say which maps were run
         known = stored["known"].read(file).view(np.uint8) != 0
     _check_values(arrays, live, known, about)
+    guess = _guess(file, stored, arrays["embeddings"]) if about.schema == GUESSED else None
     return Scene(
         **arrays,
+        guess=guess,
         frame=about.frame,
         live=live,
         known=known,
@@ -180,8 +184,8 @@ def _about(file: IO[bytes], stored: StoredArray) -> About:
         raise DamagedError(f"its description takes {stored.shape} bytes")
     told = json.loads(stored.read(file).tobytes().decode())
     schema = told.get("schema") if isinstance(told, dict) else None
-    if isinstance(schema, int) and schema != SCHEMA:
-        raise NewerError(f"has schema {schema:.0f}, this version reads {SCHEMA}")
+    if isinstance(schema, int) and schema not in (SCHEMA, GUESSED):
+        raise NewerError(f"has schema {schema:.0f}, this version reads {SCHEMA} and {GUESSED}")
     about = from_json(About, told, "about")
     frame = about.frame
     check_size(frame.picture_hw[::-1], "of the scene", PictureLimits())
@@ -202,6 +206,7 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]], evidence: bool) -> None:
         and embeddings == (maps[0], *shapes["base"])
         and shapes["base"] == shapes["embedding"]
         and shapes.get("known", maps[:1]) == maps[:1]
+        and shapes.get("guess", embeddings) == embeddings
         and len(shapes.get("jpeg", (1,))) == 1
         and len(guide) == 3
         and guide[2] == 3
@@ -225,6 +230,16 @@ def _check_values(arrays: dict[str, Floats], live: Flags, known: Flags, about: A
         raise DamagedError(f"it tells of {about.live} live maps and {known.sum()} known ones, and has {live.sum()} live ones")
     if not 0 <= about.passes <= (MOST_WINDOWS if about.evidence else max(1, len(live))):
         raise DamagedError(f"it tells of {about.passes} passes for {len(live)} maps")
+
+
+def _guess(file: IO[bytes], stored: dict[str, StoredArray], embeddings: Floats) -> Floats:
+    """What the predictions of a scene began with; where nothing was run since, they are it."""
+    if "guess" not in stored:
+        return embeddings
+    guess: Floats = stored["guess"].read(file).astype(np.float32, copy=False)
+    if not (_norms(guess) <= LONGEST_PREDICTION).all():
+        raise DamagedError("its guess holds values that no model gives")
+    return guess
 
 
 def _norms(rows: Floats) -> Floats:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runtime.errors import ArgumentError
+from runtime.findings import Findings
 from runtime.localization import Localization
 from runtime.pictures import Pixels
 from runtime.presets import PassPlan
@@ -27,30 +28,33 @@ class Watcher:
         self, seen: Pixels | Scene, queries: list[Query], texts: Floats, sure: float | None
     ) -> Iterator[list[Localization]]:
         """One list of answers after every step, for a picture or for a scene to go on from."""
-        for scene in self.scenes(seen, texts, sure):
-            yield self.refiner.answerer.answer(scene, queries, texts)
+        for found in self.steps(seen, texts, sure):
+            scene, findings = (found.scene, found) if isinstance(found, Findings) else (found, None)
+            yield self.refiner.answerer.answer(scene, queries, texts, findings)
 
     def scenes(self, seen: Pixels | Scene, texts: Floats, sure: float | None) -> Iterator[Scene]:
+        """The scene after every step, for who keeps it for other questions."""
+        for found in self.steps(seen, texts, sure):
+            yield found.to_scene() if isinstance(found, Findings) else found
+
+    def steps(self, seen: Pixels | Scene, texts: Floats, sure: float | None) -> Iterator[Scene | Findings]:
         """What is known after every step, which ends where the Localizer's own preset does, or earlier where all is sure."""
-        encoder = self.refiner.encoder
-        if not isinstance(seen, Scene):
-            if "instant" in encoder.manifest.graphs:
-                yield replace(encoder.look_instantly(seen), preset="instant")
-            if self.plan.preset == "instant":
-                return
-            seen = next(encoder.encode([seen]))
+        scene = seen if isinstance(seen, Scene) else next(self.refiner.encoder.encode([seen]))
+        if self.plan.preset == "instant" and not isinstance(seen, Scene):
+            scene = replace(scene, preset="instant")
         whole = self.plan.preset == "exact"
-        if not (whole and seen.known.all()):
-            yield seen
-        most = int(seen.live.sum()) if whole or self.plan.auto else self.plan.refine
+        if not (whole and scene.known.all()):
+            yield scene
+        most = int(scene.live.sum()) if whole or self.plan.auto else self.plan.refine
         if sure is None and self.plan.auto:
             sure = SURE
-        for scene in self.refiner.better(seen, texts, most, sure, growth=GROWTH if whole else 1):
-            seen = scene
-            if not (whole and scene.known.all()):
-                yield scene
-        if whole and seen.known.all():
-            yield replace(seen, preset="exact")
+        for findings in self.refiner.better(scene, texts, most, sure, growth=GROWTH if whole else 1):
+            if whole and findings.complete:
+                scene = findings.to_scene()
+            else:
+                yield findings
+        if whole and scene.known.all():
+            yield replace(scene, preset="exact", guess=None)
 
 
 def check_sure(sure: object) -> None:

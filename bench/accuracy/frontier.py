@@ -27,6 +27,7 @@ from engine.metrics.boxes import FOUND
 from engine.spec import DEFAULT
 from runtime import Localization, Localizer
 
+MANY = 256  # maps: with fewer, as transformers have, a larger share of them has to be run
 Answers = list[list[Localization]]  # per picture, one per thing shown
 
 
@@ -56,13 +57,11 @@ class Cost:
 
 def settings(model: str | None, count: int, others: Sequence[str], precisions: Sequence[str]) -> list[Setting]:
     """The exact one first, then fewer and fewer passes of `count` maps, then other bundles and precisions."""
-    steps = [max(1, count // share) for share in (32, 16, 8, 4)]
-    spent = [(steps[0], steps[0]), (steps[0], 3 * steps[0]), (steps[1], steps[1]), (steps[1], 3 * steps[1])]
-    named: dict[str, dict[str, Any]] = {"exact": {}}
-    named |= {f"fast, {n} passes": {"preset": "fast", "passes": n, "refine": 0} for n in steps}
+    few, some, many = (max(2, count // share) for share in ((32, 16, 8) if count >= MANY else (6, 3, 2)))
+    spent = [(0, few), (some // 4, some - some // 4), (0, many)]
+    named: dict[str, dict[str, Any]] = {"exact": {}, "instant": {"preset": "instant"}}
     named |= {f"fast, {n} + {m} for the question": {"preset": "fast", "passes": n, "refine": m} for n, m in spent}
     named |= {"fast (default)": {"preset": "fast"}, "fast, auto": {"preset": "fast", "passes": "auto"}}
-    named |= {"instant": {"preset": "instant"}}
     named |= {f"exact, {precision}": {"device": "openvino", "precision": precision} for precision in precisions}
     return [
         *(Setting(name, model, options) for name, options in named.items()),

@@ -12,7 +12,7 @@ from bench.agreement import disagreement
 from bench.compare.task import Agreement, Reference, Task
 
 EVERY, SOME, NONE = "every map", "300 maps chosen by gradient", "one pass and its gradient"
-FEW, ONE = "some maps, chosen without words or gradient", "one pass"
+FEW, ONE = "some maps, chosen without a gradient", "one pass"
 OURS, PYTORCH, PEERS = "bench.compare.ours:Ours", "bench.compare.pytorch", "bench.compare.peers"
 
 

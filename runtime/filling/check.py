@@ -78,7 +78,7 @@ def examine(folder: Path, backend: Backend) -> Known:
     alike = shown @ names.T  # less what any picture has in common with a name: models have favourites among words
     if "instant" in graphs:
         found = graphs["instant"].run({"pixels": pictures[0]})
-        units(found["embeddings"], "masked pictures")
+        units(found["embeddings"] if "embeddings" in found else found["embedding"], "masked pictures")
         units(found["base"], "the blank picture")
     return Known(
         words=int(((words[:, 0] * words[:, 1]).sum(axis=1) > (words[:, 0] * words[:, 2]).sum(axis=1)).sum()),

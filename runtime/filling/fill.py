@@ -71,4 +71,4 @@ def look_at_nothing(graph: Path, side: int, run: Run) -> dict[str, Floats]:
     nothing: NDArray[np.float32] = np.zeros((1, 3, side, side), dtype=np.float32)
     found = run(graph, {"pixels": nothing})
     graph.unlink()
-    return {f"made.blank_{name}": found[name] for name in ("rows", "tokens")}
+    return {f"made.blank_{name}": values for name, values in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from engine.manifest import TEXT_HALF
 from runtime import Localizer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Arrays, HostSession, Outputs, Pending
+from runtime.bundles import open_bundle
 from runtime.errors import DeviceMemoryError, DeviceWarning
 from tests.configs import photo
 from tests.conftest import MakeBundle
@@ -101,7 +103,7 @@ def large(make_bundle: MakeBundle) -> Path:
 def test_a_bundle_for_cards_brings_both(large: Path) -> None:
     localizer = Localizer(large, device="cpu")
     graphs = localizer.manifest.graphs
-    assert graphs["masked-small"].inputs["maps"][1][0] == 8
+    assert graphs["masked-small"].inputs["maps"][1][0] == 16
     assert graphs["masked-fp32"].inputs["maps"][1][0] == 64
     assert (localizer.info["shrunk"], localizer.info["retried"]) == (False, 0)
 
@@ -126,6 +128,17 @@ class Lost(HostSession):
 
     def run(self, inputs: Arrays) -> Outputs:
         return {name: np.full_like(value, np.inf) for name, value in self.inner.run(inputs).items()}
+
+
+def test_fast_runs_the_smaller_graph(large: Path) -> None:
+    bundle = open_bundle(large)
+    graphs = {name: graph for name, graph in bundle.manifest.graphs.items() if name != "masked-fp32"}
+    localizer = Localizer(replace(bundle, manifest=replace(bundle.manifest, graphs=graphs)), device="cpu", preset="fast")
+    assert (localizer.encoder.batch, localizer.plan.refine) == (16, 32)
+    found = localizer(photo("cat"), "a cat")
+    assert found.passes == 32
+    assert localizer.encoder.sessions["masked"].masked.opened is None
+    assert Localizer(large, device="cpu", preset="fast").encoder.batch == 64  # its float32 stand-in takes whole batches
 
 
 def test_small_bundles_bring_neither(tiny_localizer: Localizer) -> None:

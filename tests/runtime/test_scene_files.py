@@ -101,6 +101,22 @@ def test_what_was_saved_is_loaded(tmp_path: Path, preset: str) -> None:
     assert found.maps.flags.writeable
 
 
+def test_a_guess_is_kept_where_something_was_run_since(tmp_path: Path) -> None:
+    scene = made("fast")
+    guess = scene.embeddings * np.float32(1.5)
+    found = Scene.load(replace(scene, guess=guess).save(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(found.guess, guess)
+    nothing = replace(scene, guess=scene.embeddings, known=~scene.live)
+    path = nothing.save(tmp_path / "b.npz")
+    assert "guess.npy" not in contents(path)
+    np.testing.assert_array_equal(Scene.load(path).guess, scene.embeddings)
+    assert Scene.load(scene.save(tmp_path / "c.npz")).guess is None
+    for wrong in (guess[1:], guess * 100, guess * np.nan, guess.astype(int)):
+        path = replace(scene, guess=guess).save(tmp_path / "d.npz")
+        rewrite(path, guess=npy(wrong))
+        refused(path)
+
+
 def test_scenes_from_before_the_blank_picture_was_kept(saved: Path) -> None:
     rewrite(saved, about=about(saved, blank=...))
     assert Scene.load(saved).blank == "mean"

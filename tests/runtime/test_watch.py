@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import ArgumentError, Localizer, PictureError
+from runtime import ArgumentError, Localizer, PictureError, Query
 from tests.runtime.samples import noise
 
 PICTURE = noise(60, 90)
@@ -61,6 +61,14 @@ def test_several_queries_and_scenes(tiny_bundle: Path, exact: Localizer) -> None
     assert [each.passes for each in kept.watch(scene, QUERY)] == [scene.passes]
     whole = exact.encode(PICTURE)
     assert [each.passes for each in exact.watch(whole, QUERY)] == [whole.passes]
+
+
+def test_scenes_after_every_step_answer_as_the_steps_do(exact: Localizer) -> None:
+    texts = exact.text.embed([Query((QUERY,))])
+    kept = list(itertools.islice(exact.watcher.scenes(PICTURE, texts, None), 3))
+    for scene, found in zip(kept, exact.watch(PICTURE, QUERY), strict=False):
+        assert scene.passes == found.passes
+        assert exact.answerer.answer(scene, [Query((QUERY,))], texts)[0].map == pytest.approx(found.map, abs=1e-4)
 
 
 def test_leaving_it_runs_nothing_more(exact: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:
