@@ -35,7 +35,7 @@ class Method:
     towers: tuple[Tower, ...]
     head: Head | None = None  # dense ones only: how the features are made
     ask: Ask = "softmax"
-    kappa: float = 40.0  # what cosines are multiplied by before they compete
+    kappa: float = 40.0  # what cosines are multiplied by before they compete, for a logit scale of 100
     templates: str = "imagenet"
     background: bool = True  # whether nouns of backgrounds compete when the model knows them
     threshold: float = 0.4  # of boxes, as a share of the map's maximum

@@ -26,6 +26,7 @@ from runtime.query import Query
 from runtime.scene import Floats, Scene
 from runtime.text import TextEncoder
 
+PUBLISHED_SCALE = 100.0  # the logit scale of the models that `kappa` was chosen for
 OpenSession = Callable[[str], Session]  # a graph of the bundle by its name
 
 # Nouns of backgrounds that compete with what is asked, as the published segmentation recipes for Pascal VOC list them.
@@ -137,6 +138,7 @@ class DenseAnswerer:
         spec: Spec,
         background: Sequence[str],
         asking: Asking,
+        logit_scale: float,
         prompted: tuple[Session, int] | None = None,
     ) -> None:
         """Let the nouns of `background` compete with what is asked; `prompted` is the graph of words, and how many it takes."""
@@ -144,6 +146,7 @@ class DenseAnswerer:
         self.background = [Query((noun,), asking.templates) for noun in background]
         self.prompted: Session | None = None if prompted is None else prompted[0]
         self.affinity = asking.affinity
+        self.kappa = method.kappa * logit_scale / PUBLISHED_SCALE
         self.prompts = 0 if prompted is None else prompted[1]
 
     def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
@@ -167,7 +170,7 @@ class DenseAnswerer:
         kept = evidence.arrays["features"]
         features = kept.reshape(len(kept), -1, kept.shape[-1]).astype(np.float32)
         alone = len(words.asked) + len(words.others) < 2
-        ask, kappa = self.method.ask, self.method.kappa
+        ask, kappa = self.method.ask, self.kappa
         if ask == "relu":
             maps = dense.positive(features, words)
         elif ask == "surgery":
@@ -189,7 +192,7 @@ class DenseAnswerer:
                     f"method `{self.method.name}` shows where words beat other words, and there are none: ask for several things "
                     "at once, or name what else may be there, `background=[...]`"
                 )
-            texts = dense.against(words, evidence.arrays["patches"], self.method.kappa)
+            texts = dense.against(words, evidence.arrays["patches"], self.kappa)
         found = []
         for start in range(0, len(texts), self.prompts):
             part = np.zeros((self.prompts, texts.shape[1]), np.float32)
@@ -255,7 +258,7 @@ def open_dense(
     name, prompted = f"{PROMPTED}{method.name}", None
     if name in manifest.graphs:
         prompted = session(name), manifest.graphs[name].inputs["texts"][1][0]
-    answerer = DenseAnswerer(method, text, spec, nouns, asking, prompted)
+    answerer = DenseAnswerer(method, text, spec, nouns, asking, manifest.logit_scale, prompted)
     return Dense(DenseEncoder(manifest, method, looker, spec), answerer)
 
 
