@@ -44,7 +44,7 @@ def positive(features: Floats, words: Words) -> Floats:
 def contrast(features: Floats, words: Words) -> Floats:
     """By how much a place, more than the average one, is nearer to what is asked than to no words at all."""
     products = cosines(features, Words(words.asked - words.nothing, words.others, words.nothing))
-    return np.maximum(products - products.mean(axis=1, keepdims=True), 0)
+    return np.asarray(np.maximum(products - products.mean(axis=1, keepdims=True), 0), np.float32)
 
 
 def shares(features: Floats, words: Words, kappa: float) -> Floats:
