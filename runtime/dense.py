@@ -24,7 +24,7 @@ from runtime.localization import Localization
 from runtime.pictures import Pixels
 from runtime.query import Query
 from runtime.scene import Floats, Scene
-from runtime.text import TextEncoder
+from runtime.text import TextEncoder, mentions
 
 PUBLISHED_SCALE = 100.0  # the logit scale of the models that `kappa` was chosen for
 OpenSession = Callable[[str], Session]  # a graph of the bundle by its name
@@ -41,7 +41,7 @@ class Asking:
     """How a Localizer was told to look and ask."""
 
     templates: tuple[str, ...]
-    background: Sequence[str] | None  # nouns that compete; none given: the usual ones, where the model knows them
+    background: Sequence[str] | None  # nouns that compete; none given: all that a small model knows, else the usual ones
     windows: int
     affinity: bool
 
@@ -143,7 +143,7 @@ class DenseAnswerer:
     ) -> None:
         """Let the nouns of `background` compete with what is asked; `prompted` is the graph of words, and how many it takes."""
         self.method, self.text, self.spec, self.templates = method, text, spec, asking.templates
-        self.background = [Query((noun,), asking.templates) for noun in background]
+        self.nouns = tuple(background)
         self.prompted: Session | None = None if prompted is None else prompted[0]
         self.affinity = asking.affinity
         self.kappa = method.kappa * logit_scale / PUBLISHED_SCALE
@@ -206,15 +206,19 @@ class DenseAnswerer:
         return self.text.nothing(self.templates)
 
     def words(self, queries: Sequence[Query], texts: Floats) -> Words:
-        """What is asked, and what competes with it: of the background, all that is not asked for."""
-        asked = {word for query in queries for word in query.words}
-        others = [query for query in self.background if query.label not in asked]
-        vectors = self.text.embed(others) if others else np.zeros((0, texts.shape[1]), np.float32)
-        return Words(texts, vectors, self.nothing)
+        """What is asked, and what competes with it: of the background, all nouns that no question names."""
+        rows = [row for row, noun in enumerate(self.nouns) if not any(mentions(query, noun) for query in queries)]
+        return Words(texts, self.background[rows] if rows else np.zeros((0, texts.shape[1]), np.float32), self.nothing)
+
+    @cached_property
+    def background(self) -> Floats:
+        """The embeddings `(K, D)` of the nouns that compete."""
+        return self.text.embed([Query((noun,), self.templates) for noun in self.nouns])
 
     def localization(self, scene: Scene, query: Query, text: Floats, plane: Floats, saliency: Floats) -> Localization:
         """Cut the boxes of one query out of its saliency in [0, 1]; `plane` is the map before."""
-        margin = float(plane.max())
+        # What CLIP Surgery takes away from every word leaves no 0 that would tell present from absent.
+        margin = float(plane.max() - (plane.mean() if self.method.ask == "surgery" else 0))
         present = margin > 0
         spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
         boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
@@ -254,7 +258,7 @@ def open_dense(
     looker = Looker(manifest, method.name, session(f"{DENSE}{method.name}"), asking.windows)
     nouns = asking.background
     if nouns is None:
-        nouns = BACKGROUND if method.background and not manifest.nouns else ()
+        nouns = (manifest.nouns or BACKGROUND) if method.background else ()
     name, prompted = f"{PROMPTED}{method.name}", None
     if name in manifest.graphs:
         prompted = session(name), manifest.graphs[name].inputs["texts"][1][0]

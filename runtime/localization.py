@@ -74,9 +74,10 @@ class Localization:
 
     def __repr__(self) -> str:
         """What was found, in a line."""
+        how = self.preset if self.method == "vl-score" else self.method
         best = f", best {self.scores[0]:.2f} at {tuple(round(edge) for edge in self.xyxy[0].tolist())}" if len(self) else ""
         boxes = "1 box" if len(self) == 1 else f"{len(self)} boxes"
-        return f"Localization({self.query!r}: {'present' if self.present else 'not present'}, {boxes}{best}; {self.preset})"
+        return f"Localization({self.query!r}: {'present' if self.present else 'not present'}, {boxes}{best}; {how})"
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:

@@ -57,10 +57,10 @@ class Localizer:
     is not there yet (`vlscore models`) is fetched and made, which is said first; `download=False` forbids it.
 
     `method` is one of `engine.methods`: `vl-score`, or one that the bundle was built with. Questions to the dense ones
-    compete, with each other and with the nouns of `background` (none given: those of common backgrounds, where the model knows
-    them). `windows` has them look at large pictures piece by piece, their shorter side brought to so many pixels. On
-    transformers `affinity` spreads any map to the patches that the model's attention ties to its brightest ones, for a pass
-    more.
+    compete, with each other and with the nouns of `background` (none given: all that a small model knows, else those of
+    common backgrounds). `windows` has them look at large pictures piece by piece, their shorter side brought to so many
+    pixels. On transformers `affinity` spreads any map to the patches that the model's attention ties to its brightest ones,
+    for a pass more.
 
     `preset` trades faithfulness for time: `exact` runs every map; `fast` guesses all from one pass (or runs `passes` of them),
     runs `refine` for every query (`passes="auto"`: as many as it takes to be sure) and predicts the others; `instant` takes

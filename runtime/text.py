@@ -121,8 +121,7 @@ class TextEncoder:
     def warn_of_unknown_words(self, queries: Sequence[Query]) -> None:
         """Say once that a small model knows little, when a query names nothing that it was taught."""
         for query in queries:
-            spaced = [f" {' '.join(re.findall('[a-z]+', clean(word)))} " for word in query.words]
-            if not any(f" {noun} " in words or f" {noun}s " in words for words in spaced for noun in self.nouns):
+            if not any(mentions(query, noun) for noun in self.nouns):
                 self.warn_of_small_model(f"`{query.label:.60}`")
                 return
 
@@ -184,6 +183,12 @@ def assign_to_graphs(lengths: NDArray[np.int64], graphs: Sequence[TextGraph]) ->
             graph = next((graph for graph in by_size if graph.texts <= 2 * len(waiting)), by_size[-1])
             yield graph, waiting[: graph.texts]
             waiting = waiting[graph.texts :]
+
+
+def mentions(query: Query, noun: str) -> bool:
+    """Whether a query names a noun, or several of it."""
+    spaced = (f" {' '.join(re.findall('[a-z]+', clean(word)))} " for word in query.words)
+    return any(f" {noun} " in words or f" {noun}s " in words for words in spaced)
 
 
 def clean(text: str) -> str:
