@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import sys
 from argparse import Namespace
@@ -28,9 +27,11 @@ from bench.evaluate.records import RUN, Records, read_records
 from bench.evaluate.report import about, to_markdown, write_report
 from bench.evaluate.run import Tick, Work, run, summary
 from bench.terminal import expected_errors, positive, several, wide_console
+from engine.methods import DEFAULT_METHOD, METHODS
 from engine.metrics.max_box import SIDE
-from engine.spec import SPECS, Spec, named_spec
+from engine.spec import SPECS, Spec
 from runtime import Localizer
+from runtime.cli.checks import named_default, switch
 from runtime.errors import VlscoreError
 
 DATASETS = ("world", "imagenet", "imagenet-s", *FOLDERS, "coco", "folder", "voc", "cocoglide")
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def evaluate(asked: Namespace, console: Console) -> None:
     """Measure what is not measured yet, then write the report of all that is."""
     data = opened(asked).first(asked.first_files)
-    localizer = None if asked.maps or asked.report_only else open_model(asked)
-    spec = spec_of(asked) if localizer is None else localizer.spec
+    spec = spec_of(asked)
+    localizer = None if asked.maps or asked.report_only else open_model(asked, spec)
     kernels = Kernels(sides=(0, *asked.kernels)) if asked.kernels else Kernels()
     if not asked.report_only:
         answers = answers_of(asked, data, localizer)
@@ -96,33 +97,18 @@ def opened(asked: Namespace) -> DataSet:
 
 
 def spec_of(asked: Namespace) -> Spec:
-    """The spec asked for, with the switches that were set one by one."""
-    return named_spec(asked.spec).replace(**changes_of(asked))
+    """The method's own spec with the switches that were set.
+
+    What is asked for is there: a margin that says otherwise would hide how well it was found.
+    """
+    own = named_default(asked.spec, asked.method)
+    return own.replace(presence="any").replace(**dict(switch(own, each) for each in asked.set))
 
 
-def changes_of(asked: Namespace) -> dict[str, Any]:
-    """The switches set one by one. What is asked for is there: a margin that says otherwise would hide how well it was found."""
-    changes: dict[str, Any] = {"presence": "any"}
-    for each in asked.set:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise DataError(f"--set takes `name=value`, such as `threshold=0.6`, found `{each}`")
-        try:
-            changes[name] = json.loads(value)
-        except ValueError:
-            changes[name] = value
-    return changes
-
-
-def open_model(asked: Namespace) -> Localizer:
-    """The model, under the method's own spec with the switches that were set."""
-    options: dict[str, Any] = {"device": asked.device, "preset": asked.preset, "threads": asked.threads}
-    if asked.method:
-        if "method" not in inspect.signature(Localizer.__init__).parameters:
-            raise DataError("this version of `Localizer` knows no `method`; leave --method out")
-        options["method"] = asked.method
-    own = Localizer(asked.model, spec=asked.spec, **options)
-    return Localizer(own.bundle, spec=own.spec.replace(**changes_of(asked)), **options)
+def open_model(asked: Namespace, spec: Spec) -> Localizer:
+    """The model that answers."""
+    options = {name: getattr(asked, name) for name in ("method", "device", "preset", "threads", "windows", "affinity")}
+    return Localizer(asked.model, spec=spec, **options)
 
 
 @contextmanager
@@ -175,7 +161,9 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
         type=Path,
         help=f"judge score maps instead: KEY.npy, values in [0, 1], as the public evaluator has them ({SIDE} x {SIDE})",
     )
-    add("--method", help="a method of `Localizer` (none: its own default)")
+    add("--method", choices=tuple(METHODS), default=DEFAULT_METHOD, metavar="NAME", help="one that the bundle has (vl-score)")
+    add("--windows", type=int, default=0, help="look through windows of pictures of so many pixels (dense methods)")
+    add("--affinity", action="store_true", help="spread maps among patches that belong together (transformers)")
     add("--preset", default="exact", choices=("exact", "fast", "instant"))
     add("--device", default="auto")
     add("--threads", type=positive)

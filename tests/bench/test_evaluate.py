@@ -190,10 +190,10 @@ def test_a_whole_run_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["coco"], "`coco` needs --root, the folder that holds it"),
         (["voc", "--root", "nowhere"], "is not there: expected the folder of the data set"),
-        (["world", "--set", "threshold"], "--set takes `name=value`"),
-        (["world", "--set", "treshold=0.3"], "unknown field"),
+        (["world", "--set", "threshold"], "`threshold` must be NAME=VALUE with a switch of the spec"),
+        (["world", "--set", "treshold=0.3"], "threshold"),
         (["world", "--split", "tset"], "split `tset` is not in"),
-        (["world", "--method", "nonsense", "--first-files", "1"], "method"),
+        (["world", "--method", "gem", "--first-files", "1"], "method `gem` is defined for vision transformers alone"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
