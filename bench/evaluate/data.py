@@ -104,20 +104,20 @@ def open_levels(file: Path) -> NDArray[np.int64]:
         raise DataError(f"`{file}` cannot be read: {error}") from error
 
 
-def read_labels(file: Path, sep: str = ",") -> tuple[tuple[str, ...], ...]:
+def read_labels(file: Path) -> tuple[tuple[str, ...], ...]:
     """Labels, one a line, their synonyms with commas between; a WordNet number before them is left out."""
-    rows = [words_of(line, sep)[1] for line in lines_of(file, "one label a line")]
+    rows = [words_of(line)[1] for line in lines_of(file, "one label a line")]
     if not rows:
         raise DataError(f"`{file}` is empty: expected one label a line")
     return tuple(rows)
 
 
-def words_of(line: str, sep: str = ",") -> tuple[str, tuple[str, ...]]:
+def words_of(line: str) -> tuple[str, tuple[str, ...]]:
     """The WordNet number of a line, if it begins with one, and its words."""
     number, _, rest = line.strip().partition(" ")
     known = len(number) == 9 and number[0] == "n" and number[1:].isdecimal()
     words = rest if known else line
-    return (number if known else ""), tuple(word.strip() for word in words.split(sep) if word.strip())
+    return (number if known else ""), tuple(word.strip() for word in words.split(",") if word.strip())
 
 
 def boxes_of(rows: list[tuple[float, float, float, float]], hw: tuple[int, int], key: str) -> Boxes:

@@ -32,15 +32,7 @@ def coco(root: Path, truth: Path | None = None, pictures: Path | None = None, ma
     file = truth or find_one(
         root, ("annotations/instances_val2017.json", "annotations/instances_val2014.json", "annotations.json"), "COCO's JSON"
     )
-    try:
-        data = json.loads(need(file, "COCO's JSON").read_text(encoding="utf-8"))
-        categories = sorted(data["categories"], key=lambda each: int(each["id"]))
-        images = {int(each["id"]): each for each in data["images"]}
-        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for each in data["annotations"]:
-            found[int(each["image_id"])].append(each)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"`{file}` is not COCO's JSON (images, annotations, categories): {error!r}") from error
+    categories, images, found = read_json(file)
     folder = pictures or next((root / each for each in ("val2017", "val2014", "images") if (root / each).is_dir()), root)
     number = {int(each["id"]): place for place, each in enumerate(categories)}
     ids = [each for each in sorted(images) if found[each]]
@@ -63,6 +55,19 @@ def coco(root: Path, truth: Path | None = None, pictures: Path | None = None, ma
     return DataSet(
         name, labels, tuple(str(images[each]["file_name"]) for each in ids), read, {"root": str(root), "truth": str(file)}
     )
+
+
+def read_json(file: Path) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]], dict[int, list[dict[str, Any]]]]:
+    """Categories in the order of their ids, pictures by id, and annotations by picture."""
+    try:
+        data = json.loads(need(file, "COCO's JSON").read_text(encoding="utf-8"))
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for each in data["annotations"]:
+            found[int(each["image_id"])].append(each)
+        images = {int(each["id"]): each for each in data["images"]}
+        return sorted(data["categories"], key=lambda each: int(each["id"])), images, found
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"`{file}` is not COCO's JSON (images, annotations, categories): {error!r}") from error
 
 
 def _thing(label: int, entries: list[dict[str, Any]], hw: tuple[int, int], key: str, masks: bool) -> Thing:
