@@ -59,9 +59,13 @@ def samples(data: DataSet, places: Sequence[int], skip: Callable[[str, Exception
     """The truths that can be read, one at a time."""
     for place in places:
         try:
-            yield data.read(place)
-        except (DataError, OSError, ValueError, KeyError) as error:  # whatever is odd about one picture's truth
+            sample = data.read(place)
+        except ModuleNotFoundError:  # nothing can be read without it
+            raise
+        except Exception as error:  # of any kind: one picture's odd truth must not end the work on all others
             skip(data.keys[place], error)
+        else:
+            yield sample
 
 
 def dump_maps(folder: Path, sample: Sample, seen: Seen) -> None:

@@ -35,7 +35,7 @@ def squares(count: int = 6) -> DataSet:
 
     def read(place: int) -> Sample:
         if place == count - 1:
-            raise DataError("made to fail")
+            raise TypeError("made to fail")
         thing = Thing(0, np.array([made.BOX], np.float64), made.mask())
         return Sample(f"{place}.png", made.HW, (thing,), made.pixels)
 
