@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.prediction import Indices
+from engine.prediction import Indices, choose_maps
 from runtime.answers import Answerer
 from runtime.encoder import Progress, SceneEncoder
 from runtime.findings import Findings
 from runtime.presets import PassPlan
 from runtime.scene import Floats, Scene
 
+SPREAD = 4  # of the first maps of a scene that was only guessed, one in so many is chosen to tell about all
 SURE = 1e-2  # expected difference of the saliency below which an answer needs no further passes
 
 
@@ -63,7 +64,7 @@ class Refiner:
             size = min(step, max((most - int(spent[row]) for row in unsure), default=0))
             if not size:
                 return
-            chosen = self.most_promising(findings, texts[unsure], size)
+            chosen = self.choose(findings, texts[unsure], size)
             findings = findings.add(chosen, self.encoder.run_maps(pixels, scene.maps[chosen]))
             spent[unsure] += size
             if progress is not None:
@@ -78,6 +79,18 @@ class Refiner:
             return False
         error = self.answerer.error(findings, text)
         return error is not None and error <= sure
+
+    def choose(self, findings: Findings, texts: Floats, count: int) -> Indices:
+        """The maps to run next, up to `count` per text.
+
+        Those that matter most to a text are guessed worse than others: an error told by them alone would be too large.
+        """
+        if len(findings.runs):
+            return self.most_promising(findings, texts, count)
+        spread = choose_maps(findings.scene.kernel, findings.scene.live, count // SPREAD)
+        promising = self.most_promising(findings, texts, count)
+        others = promising[~np.isin(promising, spread)][: (count - len(spread)) * len(texts)]
+        return np.concatenate([spread, others])
 
     def most_promising(self, findings: Findings, texts: Floats, count: int) -> Indices:
         """Up to `count` unknown maps per text, those first that would weigh most in its answer.
