@@ -23,7 +23,9 @@ def show(now: Now) -> None:
         return
     query = st.selectbox("Question", now.queries, key="compare_query")
     ways = choices(now.settings)
-    chosen = st.pills("Ways", list(ways), selection_mode="multi", default=list(ways)[-2:], key="compare_ways")
+    usual = [way for way, settings in ways.items() if settings == now.settings]
+    first = [*usual, *(way for way in reversed(ways) if way not in usual)][:2]
+    chosen = st.pills("Ways", list(ways), selection_mode="multi", default=first, key="compare_ways")
     if not chosen:
         st.info("Choose at least one way.")
         return

@@ -152,6 +152,7 @@ def test_other_pages_show_the_same_scene() -> None:
     assert inside.metric[0].label == "Maps that beat the blank picture"
     assert sum(caption.value.startswith("map ") for caption in inside.caption) == 8
     compare = AppTest.from_function(one, args=("compare",), default_timeout=PATIENCE_S).run()
+    compare.button_group(key="compare_ways").set_value(["vl-score, fast", "vl-score, instant"]).run()
     compare.button(key="compare").click().run()
     assert not compare.exception
     assert "**vl-score, instant**: score" in told(compare)
@@ -287,7 +288,7 @@ def test_builds_are_told_apart() -> None:
     manifest = models_here()["demo-rn"]
     assert build_label("demo-rn", manifest) == "layer4.0, 512 maps, fp32"
     assert build_label("mine", manifest).endswith(", mine")
-    assert methods_of(manifest)[0] == "vl-score"
+    assert methods_of(manifest) == ["vl-score", *manifest.methods]
 
 
 def test_downloads_are_files_of_their_kind(demo: Localizer, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
