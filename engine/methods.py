@@ -36,16 +36,16 @@ class Method:
     head: Head | None = None  # dense ones only: how the features are made
     ask: Ask = "softmax"
     kappa: float = 40.0  # what cosines are multiplied by before they compete, for a logit scale of 100
-    templates: str = "imagenet"
+    templates: str = "plain"
     background: bool = True  # whether nouns of backgrounds compete when the model knows them
-    threshold: float = 0.4  # of boxes, as a share of the map's maximum
+    threshold: float = 0.4  # of boxes, as a share of the map's maximum; chosen in the emoji world where it was measured
 
     def on(self, tower: Tower) -> bool:
         """Whether the method is defined for a kind of image tower."""
         return tower in self.towers
 
 
-VL_SCORE = Method("vl-score", "masked", BOTH, templates="plain", background=False)
+VL_SCORE = Method("vl-score", "masked", BOTH, background=False)
 
 METHODS = {
     row.name: row
@@ -53,12 +53,12 @@ METHODS = {
         VL_SCORE,
         # The last block in another way: which attention, whether its residual and MLP are kept.
         Method("tokens", "dense", VIT, Head(residual="stream", ffn=True)),
-        Method("maskclip", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True)),
+        Method("maskclip", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True), threshold=0.3),
         Method("maskclip-bare", "dense", VIT, Head(terms=("own",))),
         Method("sclip", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True)),
         Method("cliptrase", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True)),
         Method("clearclip", "dense", VIT, Head(terms=("qq",)), kappa=50.0),
-        Method("naclip", "dense", BOTH, Head(terms=("kk",), nearby=5.0)),
+        Method("naclip", "dense", BOTH, Head(terms=("kk",), nearby=5.0), threshold=0.3),
         Method("resclip", "dense", VIT, Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0)),
         Method(
             "itaclip",
@@ -67,7 +67,9 @@ METHODS = {
             Head(terms=("qq", "kk"), mixed=(7, 8, 10), mixed_terms=("qq", "kk"), share=0.5, residual="stream"),
         ),
         # A second stream through the last blocks.
-        Method("surgery", "dense", BOTH, Head(blocks=6, dual=True, terms=("vv",), residual="stream"), ask="surgery"),
+        Method(
+            "surgery", "dense", BOTH, Head(blocks=6, dual=True, terms=("vv",), residual="stream"), ask="surgery", threshold=0.6
+        ),
         Method(
             "gem",
             "dense",
@@ -96,11 +98,11 @@ METHODS = {
         ),
         Method("cliper", "dense", VIT, Head("layers"), ask="layers", kappa=100.0),
         # How each patch moves the embedding: linear in the text, so that these are features too.
-        Method("grad-eclip", "dense", BOTH, Head("grad-eclip"), ask="relu", background=False),
-        Method("grad-cam", "dense", BOTH, Head("grad-cam"), ask="relu", background=False),
-        Method("textspan", "dense", VIT, Head("textspan"), ask="relu"),
+        Method("grad-eclip", "dense", BOTH, Head("grad-eclip"), ask="relu", background=False, threshold=0.2),
+        Method("grad-cam", "dense", BOTH, Head("grad-cam"), ask="relu", background=False, threshold=0.2),
+        Method("textspan", "dense", VIT, Head("textspan"), ask="relu", background=False, threshold=0.2),
         # Words go into the graph, through the last blocks and back.
-        Method("legrad", "prompted", VIT, Head("legrad", blocks=2), ask="given", background=False),
+        Method("legrad", "prompted", VIT, Head("legrad", blocks=2), ask="given", background=False, threshold=0.5),
         # Eight blocks tell which patches belong together; the words go through the last one alone.
         Method("clip-es", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
         Method("grad-cam-plus", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False),
