@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,13 @@ def command(host: str, port: int, browser: bool) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(MAIN), *(f"--{name}={value}" for name, value in options.items())]
 
 
+def environment() -> dict[str, str]:
+    """This process' variables, and one thread for numpy: its products here are thin, and waiting for others costs more."""
+    return {"OPENBLAS_NUM_THREADS": "1", **os.environ}
+
+
 def run(host: str, port: int, browser: bool) -> int:
     """Serve the app until it is stopped; gives Streamlit's exit code."""
     if importlib.util.find_spec("streamlit") is None:
         raise ArgumentError("the app needs `streamlit`, which is not installed: pip install 'vlscore[cpu,app]'")
-    return subprocess.run(command(host, port, browser), check=False).returncode
+    return subprocess.run(command(host, port, browser), env=environment(), check=False).returncode

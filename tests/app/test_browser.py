@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.app.launch import command
+from runtime.app.launch import command, environment
 from tests.configs import ROOT
 
 pytestmark = [
@@ -70,8 +70,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("app") / "log").open("wb")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command("127.0.0.1", port, browser=False), stdout=log, stderr=log, env=environment) as server:
+    ours = {**environment(), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command("127.0.0.1", port, browser=False), stdout=log, stderr=log, env=ours) as server:
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
