@@ -66,7 +66,8 @@ def test_archives_and_folders_hold_the_same(tmp_path: Path) -> None:
 
 
 def test_subsets_by_class_and_by_file(tmp_path: Path) -> None:
-    made.imagenet(tmp_path, count=6)
+    made.imagenet(tmp_path, count=7)
+    (tmp_path / "bbox_val/ILSVRC2012_val_00000007.xml").write_text("<annotation>")  # of no class
     by_class, by_file = imagenet(tmp_path, first_classes=1), imagenet(tmp_path).first(2)
     assert [key[-1] for key in by_class.keys] == ["1", "3", "5"]
     assert [key[-1] for key in by_file.keys] == ["1", "2"]

@@ -55,7 +55,7 @@ def imagenet(root: Path, labels: Path | None = None, first_classes: int | None =
     read = partial(_read, pictures=pictures, boxes=boxes, number=number)
     if first_classes is not None:
         kept = set(sorted(names)[:first_classes])
-        keys = [key for key in keys if _objects(boxes[key], key)[1][0][0] in kept]
+        keys = [key for key in keys if _class_of(boxes[key], key) in kept]
     about = {"root": str(root), "without_boxes": len(pictures) - len(set(pictures) & set(boxes)), "first_classes": first_classes}
     return DataSet("imagenet", tuple(names[each] for each in sorted(names)), tuple(keys), lambda place: read(keys[place]), about)
 
@@ -101,6 +101,15 @@ def _objects(source: Source, key: str) -> tuple[tuple[int, int], list[tuple[str,
         return hw, [(each.findtext("name", ""), _box(each)) for each in tree.iter("object")]
     except (ET.ParseError, ValueError) as error:
         raise DataError(f"the XML of `{key}` is not one of a picture with objects: {error}") from error
+
+
+def _class_of(source: Source, key: str) -> str:
+    """The class of a picture's first object; none where its XML is odd, which is told when the picture is read."""
+    try:
+        _, objects = _objects(source, key)
+    except DataError:
+        return ""
+    return objects[0][0] if objects else ""
 
 
 def _box(entry: ET.Element) -> tuple[float, float, float, float]:
