@@ -9,7 +9,7 @@ import streamlit as st
 from runtime.app import page_compare, page_find, page_inside
 from runtime.app.controls import descriptions, settings
 from runtime.app.now import Now
-from runtime.app.pictures import choose
+from runtime.app.pictures import choose, remember
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
     with left:
         picture = choose()
         queries = descriptions()
-        asked = st.button("Find it!", type="primary", key="find", width="stretch", icon=":material/search:")
-    st.session_state["now"] = Now(picture, queries, chosen, asked)
+        st.button("Find it!", key="find", type="primary", width="stretch", on_click=remember, args=("asked",))
+    st.session_state["now"] = Now(picture, queries, chosen)
     with right:
         page.run()
 

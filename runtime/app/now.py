@@ -10,9 +10,8 @@ from runtime.app.pictures import Chosen
 
 @dataclass(frozen=True)
 class Now:
-    """The inputs, and whether "Find it!" was just pressed."""
+    """The inputs."""
 
     picture: Chosen | None
     queries: list[str]
     settings: Settings
-    asked: bool

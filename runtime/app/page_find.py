@@ -79,9 +79,10 @@ def begin_or_leave(now: Now, localizer: Localizer) -> None:
     going = work is not None and work.running and work.key == key
     known = state.scenes().get(key)
     short = work is not None and work.key == key and work.stopped.is_set() and known is not None and known.preset == "fast"
-    if now.asked and not going and (known is None or short):
+    if st.session_state.get("asked") and not going and (known is None or short):
         seen = now.picture.pixels if known is None else known
         st.session_state["work"] = Watching(localizer, seen, now.queries, key, state.scenes())
+    st.session_state["asked"] = False
 
 
 def follow(now: Now, localizer: Localizer, work: Watching, chosen: View) -> None:

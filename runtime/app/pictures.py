@@ -47,9 +47,8 @@ def choose() -> Chosen | None:
         taken = st.camera_input("Take a picture", key="camera", label_visibility="collapsed") if on else None
     with example:
         st.caption("A guitar, a microphone and a high heel, which the small model that is shipped knows.")
-        wanted = st.button("Take the example", key="example", width="stretch")
-    if wanted:
-        st.session_state["use_example"] = True
+        # By a callback: what follows a button in the script may never be reached, if something else is pressed meanwhile.
+        st.button("Take the example", key="example", width="stretch", on_click=remember, args=("use_example",))
     if given is not None or taken is not None:
         st.session_state["use_example"] = False
     source = taken if taken is not None else given
@@ -58,6 +57,11 @@ def choose() -> Chosen | None:
     if st.session_state.get("use_example"):
         return read_named(EXAMPLE.name, EXAMPLE.read_bytes())
     return None
+
+
+def remember(what: str) -> None:
+    """Keep what was pressed until it is done."""
+    st.session_state[what] = True
 
 
 def read_named(name: str, data: bytes) -> Chosen | None:

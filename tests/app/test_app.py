@@ -144,7 +144,7 @@ def test_other_pages_show_the_same_scene() -> None:
         picture = read_once(EXAMPLE.name, EXAMPLE.read_bytes())
         if state.scenes().get(settings.key(picture.digest)) is None:
             st.error("the scene is gone")
-        {"inside": page_inside, "compare": page_compare}[kind].show(Now(picture, ["a guitar"], settings, False))
+        {"inside": page_inside, "compare": page_compare}[kind].show(Now(picture, ["a guitar"], settings))
 
     inside = AppTest.from_function(one, args=("inside",), default_timeout=PATIENCE_S).run()
     assert not inside.exception
