@@ -130,7 +130,7 @@ class Browser:
         """Click on what has these words; the page may replace it at any moment."""
 
         def pressed() -> bool:
-            with contextlib.suppress(exceptions.StaleElementReferenceException, exceptions.ElementNotInteractableException):
+            with contextlib.suppress(exceptions.WebDriverException):
                 for one in self.all(selector):
                     if label in one.text:
                         one.click()
@@ -144,8 +144,16 @@ class Browser:
         self.all("input[type=file]")[0].send_keys(str(path))
 
     def describe(self, text: str) -> None:
-        area = self.all("textarea")[0]
-        area.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE, text, Keys.CONTROL, Keys.ENTER)
+        """Write what to look for, in place of what stands there; the page may replace the field at any moment."""
+
+        def written() -> bool:
+            with contextlib.suppress(exceptions.WebDriverException):
+                area = self.all("textarea")[0]
+                area.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE, text, Keys.CONTROL, Keys.ENTER)
+                return bool(area.get_property("value") == text)
+            return False
+
+        self.wait(written)
 
     def slider(self, label: str) -> Any:
         """What takes the keys of a slider."""
@@ -255,7 +263,9 @@ def test_nothing_runs_over_the_edge(size: tuple[int, int], dark: bool, browser: 
     page = browser(size=size, dark=dark)
     name = f"{'phone' if size == PHONE else 'laptop'}-{'dark' if dark else 'light'}"
     page.press("Example", "[role=tab]")
+    time.sleep(0.5)  # the tab moves in; what is clicked while it moves is another place
     page.press("Take the example")
+    page.wait(lambda: "Choose a picture" not in page.words)
     page.describe("a guitar\na microphone\na banana")
     page.find()
     assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
