@@ -13,7 +13,17 @@ from typing import Literal
 # features of an earlier block, or none at all: every token then keeps its own value.
 Term = Literal["qk", "qq", "kk", "vv", "similar", "own"]
 Kind = Literal[
-    "tokens", "similar", "layers", "grad-eclip", "textspan", "grad-cam", "affinity", "legrad", "clip-es", "grad-cam-plus"
+    "tokens",
+    "similar",
+    "layers",
+    "grad-eclip",
+    "textspan",
+    "grad-cam",
+    "affinity",
+    "legrad",
+    "clip-es",
+    "grad-cam-plus",
+    "channels",
 ]
 Residual = Literal["stream", "none", "class"]
 DEPTH = 12

@@ -12,6 +12,7 @@ from typing import Literal
 
 from engine.heads import Head, Similarity
 from engine.records import quoted, shown
+from engine.spec import DEFAULT, Spec
 
 Family = Literal["masked", "dense", "prompted", "refinement"]
 Tower = Literal["resnet", "vit"]
@@ -33,24 +34,36 @@ class Method:
     name: str
     family: Family
     towers: tuple[Tower, ...]
-    head: Head | None = None  # dense ones only: how the features are made
+    head: Head | None = None  # how its own graphs are made; none where those of every bundle do
     ask: Ask = "softmax"
     kappa: float = 40.0  # what cosines are multiplied by before they compete, for a logit scale of 100
     templates: str = "plain"
     background: bool = True  # whether nouns of backgrounds compete when the model knows them
     threshold: float = 0.4  # of boxes, as a share of the map's maximum; chosen in the emoji world where it was measured
+    presets: tuple[str, ...] = ("exact",)
 
     def on(self, tower: Tower) -> bool:
         """Whether the method is defined for a kind of image tower."""
         return tower in self.towers
 
+    @property
+    def spec(self) -> Spec:
+        """What `default` means for it: only VL-Score takes away what is common to all maps."""
+        if self.family != "masked":
+            return DEFAULT.replace(threshold=self.threshold)
+        return DEFAULT if self.name == DEFAULT_METHOD else DEFAULT.replace(threshold=self.threshold, contrast=0.0)
 
-VL_SCORE = Method("vl-score", "masked", BOTH, background=False)
+
+DEFAULT_METHOD, AFFINITY = "vl-score", "affinity"
+VL_SCORE = Method(DEFAULT_METHOD, "masked", BOTH, background=False, presets=("exact", "fast", "instant"))
 
 METHODS = {
     row.name: row
     for row in (
         VL_SCORE,
+        # The same masked copies in another way: no base picture; all of them, or those that the words' gradient ranks highest.
+        Method("score-cam", "masked", BOTH, presets=("exact", "fast", "instant")),
+        Method("gscorecam", "masked", RESNET, Head("channels")),
         # The last block in another way: which attention, whether its residual and MLP are kept.
         Method("tokens", "dense", VIT, Head(residual="stream", ffn=True)),
         Method("maskclip", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True), threshold=0.3),
@@ -106,10 +119,10 @@ METHODS = {
         # Eight blocks tell which patches belong together; the words go through the last one alone.
         Method("clip-es", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
         Method("grad-cam-plus", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False),
-        Method("affinity", "refinement", VIT, Head("affinity", blocks=8)),
+        Method(AFFINITY, "refinement", VIT, Head("affinity", blocks=8)),
     )
 }
-DEFAULT_METHOD, AFFINITY = VL_SCORE.name, "affinity"
+READY = tuple(name for name, row in METHODS.items() if row.head is None)  # in every bundle, without graphs of their own
 
 
 def head_of(name: str) -> Head:
@@ -130,13 +143,13 @@ def find_method(name: object) -> Method:
 
 
 def named_methods(names: str, tower: Tower) -> tuple[Method, ...]:
-    """The methods that a build adds: `all` that the tower defines, or names with commas between; the default needs no adding."""
+    """The methods that a build adds: `all` that the tower defines, or names with commas between; some need no adding."""
     if names.strip() == "all":
-        return tuple(row for row in METHODS.values() if row.family != "masked" and row.on(tower))
+        return tuple(row for row in METHODS.values() if row.head is not None and row.on(tower))
     found = [find_method(name.strip()) for name in names.split(",") if name.strip() not in ("", "none")]
     for row in found:
         refuse_other_tower(row, tower)
-    return tuple({row.name: row for row in found if row.family != "masked"}.values())
+    return tuple({row.name: row for row in found if row.head is not None}.values())
 
 
 def refuse_other_tower(method: Method, tower: Tower) -> None:

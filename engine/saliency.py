@@ -30,15 +30,20 @@ def weigh_maps(scores: Floats, maps: Floats, options: SaliencyOptions) -> Floats
     In production the `saliency` graph computes this, and a test holds the two equal; here it serves estimates that start
     from scores, which the graph does not take.
     """
-    count, height, width = maps.shape
-    flat = maps.reshape(count, height * width)
-    low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
-    scaled = (flat - low) / (high - low + np.float32(EPS))
     above = scores > 0
     peak = np.where(above, scores, -np.inf).max(axis=1, keepdims=True)
     lifted = np.where(above, scores - np.where(np.isfinite(peak), peak, 0), 0)
     weights = np.where(above, np.exp(lifted / np.float32(options.temperature)), 0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-30))
+    return sum_maps(weights, maps, options)
+
+
+def sum_maps(weights: Floats, maps: Floats, options: SaliencyOptions) -> Floats:
+    """Saliency `(Q, h, w)`: maps `(K, h, w)` summed by weights `(Q, K)`, and what any weights would light up taken away."""
+    count, height, width = maps.shape
+    flat = maps.reshape(count, height * width)
+    low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
+    scaled = (flat - low) / (high - low + np.float32(EPS))
     saliency = np.maximum(weights @ (scaled if options.masks else flat), 0)
     common = scaled.mean(axis=0, keepdims=True)
     share = saliency.sum(axis=1, keepdims=True) / (common.sum() + np.float32(EPS))

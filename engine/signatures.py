@@ -35,8 +35,9 @@ def signature_faults(manifest: Manifest) -> Iterator[str]:
 
 def method_graphs(manifest: Manifest) -> list[str]:
     """The graphs of the methods that a manifest lists, those of no known method left out."""
-    known = [name for name in manifest.methods if name in METHODS]
-    return [f"{DENSE}{name}" for name in known] + [f"{PROMPTED}{name}" for name in known if METHODS[name].family == "prompted"]
+    known = [METHODS[name] for name in manifest.methods if name in METHODS]
+    looks = [f"{DENSE}{row.name}" for row in known if row.family != "masked"]  # which looks by the masked graph
+    return looks + [f"{PROMPTED}{row.name}" for row in known if row.family in ("masked", "prompted")]
 
 
 def looks(name: str, manifest: Manifest) -> tuple[Tensors, Tensors]:
@@ -71,6 +72,8 @@ def asks(name: str, graph: GraphInfo, manifest: Manifest) -> tuple[Tensors, Tens
     """Inputs and outputs of a method's graph of words."""
     info, count = manifest.methods[name], max(1, rows(graph, "texts", 0))
     given: Tensors = {"stream": stream_of(name, manifest), "texts": ("float32", (count, manifest.dim))}
+    if METHODS[name].family == "masked":
+        return given, {"slopes": ("float32", (count, info.channels))}
     return given, {"maps": ("float32", (count, info.height, info.width))}
 
 

@@ -11,7 +11,7 @@ Geometry = Literal["crop", "squash", "letterbox", "stretch"]
 Align = Literal["corners", "centers"]
 MaskOrder = Literal["upsample-first", "normalise-first"]
 Base = Literal["mean", "black"]
-ScoreSpace = Literal["cosine", "logit"]
+ScoreSpace = Literal["cosine", "logit", "probability"]
 Combine = Literal["raw", "masks"]
 Edge = Literal["clamp", "mirror"]
 Outlines = Literal["grid", "picture"]
@@ -42,7 +42,8 @@ class Spec:
     mask_align: Align = "corners"
     mask_order: MaskOrder = "upsample-first"
     base: Base = "mean"
-    # The unit of the temperature: 1, or 1 / logit scale, so that one number serves every model.
+    # The unit of scores and temperature: 1, or 1 / logit scale, so that one number serves every model; or, for methods that have
+    # it, the probability of a question among all questions of a call.
     score_space: ScoreSpace = "logit"
     temperature: float = 1.0
     combine: Combine = "raw"
@@ -87,7 +88,7 @@ class Spec:
     def tau(self, logit_scale: float) -> float:
         """Give the temperature in units of the plain cosine; `logit_scale` is the model's own, about 100."""
         _require(logit_scale > 0, "logit_scale", logit_scale, "above 0")
-        return self.temperature if self.score_space == "cosine" else self.temperature / logit_scale
+        return self.temperature / logit_scale if self.score_space == "logit" else self.temperature
 
     def replace(self, **changes: object) -> Spec:
         """Copy the spec with some fields changed; raises `ValueError` on an unknown field or a bad value."""

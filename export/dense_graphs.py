@@ -17,7 +17,7 @@ from export.encoders import Tower as Visual
 from export.gradients import ClassTokenHead, TextSpanHead
 from export.graphs import Pixels
 from export.layers import AffinityGraph, LayersHead
-from export.prompted import ClipEsGraph, GradCamPlusGraph, LegradGraph, RowsGraph, StreamGraph
+from export.prompted import ChannelsGraph, ClipEsGraph, GradCamPlusGraph, LegradGraph, RowsGraph, StreamGraph
 from export.similar import SimilarHead
 from export.transformer import Block, Head, at_side
 
@@ -26,9 +26,12 @@ STRIDE = 32  # pixels of a ResNet's cell
 
 @dataclass(frozen=True)
 class Looker:
-    """A graph that looks at a picture for one method: the module, the side of its square, and the names of what it gives."""
+    """A graph that looks at a picture for one method: the module, the side of its square, and the names of what it gives.
 
-    module: nn.Module
+    There is none for a method of masked copies, whose words go into a graph that starts from the picture's maps.
+    """
+
+    module: nn.Module | None
     side: int
     outputs: tuple[str, ...]
     info: MethodInfo
@@ -60,6 +63,11 @@ def resnet_looker(
         raise MethodError(f"method `{method.name}` has no graph of its own")
     trained = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
     grid_hw = (side // STRIDE, side // STRIDE)
+    if method.family == "masked":
+        if side != trained:
+            raise MethodError(f"method `{method.name}` ranks the maps of every bundle, of {trained} pixels: leave `--side` out")
+        info = MethodInfo(side, *grid_hw, 1, encoder.pool.position.shape[1], {})
+        return Looker(None, side, ("slopes",), info, ChannelsGraph(encoder.pool))
     if method.family == "prompted":
         made = RowsGraph(pixels, encoder, dtype)
         asks = GradCamPlusGraph(pool_at(encoder.pool, (trained // STRIDE, trained // STRIDE), grid_hw), grid_hw)

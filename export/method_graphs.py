@@ -47,7 +47,8 @@ def add_methods(
         for old in (*folder.glob(f"{name}.onnx*"), *folder.glob(f"{PROMPTED}{method.name}.onnx*")):
             old.unlink()
         pixels = {"pixels": torch.zeros(1, made.side, made.side, 3, dtype=torch.uint8)}
-        write(name, made.module, pixels, made.outputs, WeightsFile(folder / f"{name}.onnx.weights", shared=shared))
+        if made.module is not None:
+            write(name, made.module, pixels, made.outputs, WeightsFile(folder / f"{name}.onnx.weights", shared=shared))
         if made.asks is not None:
             write_asking(
                 write, method.name, made, manifest, WeightsFile(folder / f"{PROMPTED}{method.name}.onnx.weights", shared=shared)
@@ -79,7 +80,7 @@ def write_asking(write: Write, name: str, made: Looker, manifest: Manifest, weig
         raise ValueError(f"method `{name}` has no graph of words")
     tokens = made.info.height * made.info.width + (manifest.tower == "vit")
     inputs = {"stream": torch.rand(tokens, made.info.channels), "texts": torch.rand(PROMPTS, manifest.dim)}
-    write(f"{PROMPTED}{name}", made.asks, inputs, ("maps",), weights)
+    write(f"{PROMPTED}{name}", made.asks, inputs, ("maps",) if made.module is not None else made.outputs, weights)
 
 
 @torch.no_grad()
@@ -89,11 +90,16 @@ def compare(folder: Path, name: str, made: Looker, manifest: Manifest) -> float:
     texts = F.normalize(torch.randn(PROMPTS, manifest.dim, generator=torch.Generator().manual_seed(0)), dim=-1)
     for picture, _ in gate_pictures():
         square, _ = fit_to_square(picture, made.side, "squash", manifest.image.resample, manifest.image.mean)
-        wanted = made.module.eval()(torch.from_numpy(square)[None])
-        errors += differences(run_once(folder / f"{DENSE}{name}.onnx", {"pixels": square[np.newaxis]}), wanted)
+        pixels = {"pixels": square[np.newaxis]}
+        if made.module is not None:
+            wanted = made.module.eval()(torch.from_numpy(square)[None])
+            errors += differences(run_once(folder / f"{DENSE}{name}.onnx", pixels), wanted)
+            stream = wanted[0]
+        else:
+            stream = torch.from_numpy(run_once(folder / "image.onnx", pixels)[0]).flatten(1).t().contiguous()
         if made.asks is not None:
-            given = {"stream": wanted[0].numpy(), "texts": texts.numpy()}
-            asked = made.asks.eval()(wanted[0], texts)
+            given = {"stream": stream.numpy(), "texts": texts.numpy()}
+            asked = made.asks.eval()(stream, texts)
             errors += differences(run_once(folder / f"{PROMPTED}{name}.onnx", given), (asked,))
     return float(np.max(errors))  # NaN if one is: Python's own `max` would pass over it
 

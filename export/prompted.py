@@ -5,6 +5,8 @@ A picture is looked at once, up to the blocks that matter; what enters these is 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -129,23 +131,55 @@ class GradCamPlusGraph(nn.Module):
 
     def gradients(self, rows: Tensor, texts: Tensor) -> Tensor:
         """How each channel of each cell moves the cosine with a text `(P, n, C)`."""
-        pool = self.pool
-        tokens = torch.cat([rows.mean(dim=0, keepdim=True), rows]) + pool.position
-        query = tokens[:1] @ pool.query_weight + pool.query_bias  # (H, 1, d), scaled
-        keys = tokens @ pool.key_weight.transpose(1, 2)  # without their bias, which moves nothing
-        values = tokens @ pool.value_weight + pool.value_bias  # (H, N, d)
-        attention = wide(query @ keys.transpose(1, 2)).softmax(dim=-1)  # (H, 1, N)
-        embedding = wide(pool.attend(tokens.unsqueeze(0)))
-        length = embedding.norm()
-        blame = (off(texts, embedding / length) / length).to(pool.out_weight.dtype) @ pool.out_weight.t()  # (P, C)
-        sent = blame.reshape(len(texts), len(keys), 1, -1)  # (P, H, 1, d)
-        reward = wide(sent @ values.transpose(1, 2))  # (P, H, 1, N)
-        moved = attention * (reward - (attention * reward).sum(dim=-1, keepdim=True))
-        back = (pool.value_weight @ sent.transpose(2, 3)).transpose(2, 3)  # (P, H, 1, C)
-        asked = (query @ pool.key_weight).unsqueeze(0)  # (1, H, 1, C)
-        each = (attention.transpose(1, 2) * wide(back) + moved.transpose(2, 3) * wide(asked)).sum(dim=1)  # (P, N, C)
-        by_query = (wide(moved.to(keys.dtype) @ keys) @ wide(pool.query_weight).transpose(1, 2)).sum(dim=1)  # (P, 1, C)
-        return each[:, 1:] + (each[:, :1] + by_query) / len(rows)
+        pool, way = self.pool, way_back(self.pool, rows, texts)
+        asked = (way.query @ pool.key_weight).unsqueeze(0)  # (1, H, 1, C)
+        turned = way.attention.transpose(1, 2) * way.by_value + way.moved.transpose(2, 3) * wide(asked)
+        each = turned.sum(dim=1)  # (P, N, C)
+        return each[:, 1:] + (each[:, :1] + way.by_query) / len(rows)
+
+
+class ChannelsGraph(nn.Module):
+    """What gScoreCAM ranks maps by: how each channel, changed alike in all cells, moves the cosine with a text.
+
+    What goes through the keys cancels out: attention adds up to 1 however they change together.
+    """
+
+    def __init__(self, pool: FoldedAttentionPool) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, stream: Tensor, texts: Tensor) -> Tensor:
+        """Take the cells' rows `(n, C)` and unit texts `(P, D)`; give mean gradients `(P, C)`."""
+        way = way_back(self.pool, stream.to(self.pool.position.dtype), texts)
+        return (way.by_value.sum(dim=1) + way.by_query)[:, 0] / len(stream)
+
+
+class WayBack(NamedTuple):
+    """From texts back to what a ResNet's attention pool takes: of all cells' values, of the one query, of each logit."""
+
+    query: Tensor  # (H, 1, d), scaled
+    attention: Tensor  # (H, 1, N)
+    moved: Tensor  # (P, H, 1, N): of logits
+    by_value: Tensor  # (P, H, 1, C): of a token that had all of a head's attention
+    by_query: Tensor  # (P, 1, C): of the token that asks
+
+
+def way_back(pool: FoldedAttentionPool, rows: Tensor, texts: Tensor) -> WayBack:
+    """Go from unit texts `(P, D)` back to the tokens of the cells' rows `(n, C)`."""
+    tokens = torch.cat([rows.mean(dim=0, keepdim=True), rows]) + pool.position
+    query = tokens[:1] @ pool.query_weight + pool.query_bias
+    keys = tokens @ pool.key_weight.transpose(1, 2)  # without their bias, which moves nothing
+    values = tokens @ pool.value_weight + pool.value_bias  # (H, N, d)
+    attention = wide(query @ keys.transpose(1, 2)).softmax(dim=-1)
+    embedding = wide(pool.attend(tokens.unsqueeze(0)))
+    length = embedding.norm()
+    blame = (off(texts, embedding / length) / length).to(pool.out_weight.dtype) @ pool.out_weight.t()  # (P, C)
+    sent = blame.reshape(len(texts), len(keys), 1, -1)  # (P, H, 1, d)
+    reward = wide(sent @ values.transpose(1, 2))  # (P, H, 1, N)
+    moved = attention * (reward - (attention * reward).sum(dim=-1, keepdim=True))
+    by_value = wide((pool.value_weight @ sent.transpose(2, 3)).transpose(2, 3))
+    by_query = (wide(moved.to(keys.dtype) @ keys) @ wide(pool.query_weight).transpose(1, 2)).sum(dim=1)
+    return WayBack(query, attention, moved, by_value, by_query)
 
 
 def blame_of(head: Head, token: Tensor, texts: Tensor) -> Tensor:

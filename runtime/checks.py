@@ -9,11 +9,22 @@ from pathlib import Path
 
 from engine.frame import Frame
 from engine.manifest import Manifest, method_fingerprint
-from engine.methods import AFFINITY, DEFAULT_METHOD, VL_SCORE, Method, MethodError, find_method, refuse_other_tower
+from engine.methods import (
+    AFFINITY,
+    DEFAULT_METHOD,
+    METHODS,
+    READY,
+    VL_SCORE,
+    Method,
+    MethodError,
+    find_method,
+    refuse_other_tower,
+)
 from engine.records import quoted, shown
 from engine.spec import SPECS, Spec
 from runtime.bundles import Bundle
 from runtime.errors import ArgumentError, BundleError, PictureError, SceneError
+from runtime.presets import PRESETS
 from runtime.scene import Scene
 
 
@@ -24,7 +35,7 @@ def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec
             f"`scene` is a {type(scene).__name__}; encode the picture first: `scene = localizer.encode(picture)`, or ask it "
             "at once: `localizer(picture, query)`"
         )
-    if method != DEFAULT_METHOD:
+    if METHODS[method].family != "masked":
         check_evidence(scene, manifest, method)
         return scene
     maps, dim = manifest.maps, manifest.dim
@@ -52,7 +63,7 @@ def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec
 
 def refuse_lacking(scene: Scene, method: str) -> None:
     """Refuse a scene that holds nothing that a method could be asked by."""
-    if method not in scene.methods:
+    if not len(scene.maps) if METHODS[method].family == "masked" else method not in scene.methods:
         raise SceneError(
             f"this scene can be asked by {quoted(scene.methods)}, and this Localizer asks by `{method}`: encode the picture "
             f'with it, or ask by `Localizer(..., method="{next(iter(scene.methods), method)}")`'
@@ -78,8 +89,8 @@ def open_method(name: object, manifest: Manifest, folder: Path) -> Method:
         raise ArgumentError(str(error)) from None
     if method.family == "refinement":
         raise ArgumentError(f"`{method.name}` refines the maps of other methods; ask for it with `{method.name}=True`")
-    if method.family != "masked" and method.name not in manifest.methods:
-        have = quoted((DEFAULT_METHOD, *manifest.methods))
+    if method.head is not None and method.name not in manifest.methods:
+        have = quoted((*READY, *manifest.methods))
         raise BundleError(
             f"this bundle of {manifest.backbone} was not built with the method `{method.name}` (it has {have}); add it, which "
             f"leaves the rest as it is: `python -m export.methods {folder} --methods {method.name}`"
@@ -91,6 +102,13 @@ def refuse_dense(method: Method, what: str) -> None:
     """Refuse what takes masked passes one after the other where the method takes none."""
     if method.family != "masked":
         raise ArgumentError(f"`{what}` spends masked passes, and `{method.name}` takes none: its answers are whole at once")
+
+
+def refuse_chosen(method: Method, what: str) -> None:
+    """Refuse answers that grow where a method's passes follow from the question."""
+    refuse_dense(method, what)
+    if method.head is not None:
+        raise ArgumentError(f"`{what}` gives answers before all passes are run, and `{method.name}` has none then; use `locate`")
 
 
 def check_affinity(manifest: Manifest, folder: Path, windows: int) -> None:
@@ -136,22 +154,34 @@ def check_backend(backend: object) -> None:
         raise ArgumentError(f"`backend` must be an open backend, found {shown(backend)}, which has no {', '.join(lacking)}")
 
 
-def check_asking(method: Method, preset: object, windows: object, background: object) -> None:
-    """Refuse what belongs to methods of another family, and words that are none."""
+def check_asking(method: Method, preset: object, passes: object, windows: object, background: object, spec: Spec) -> None:
+    """Refuse what belongs to other methods, and words that are none."""
     if method.family != "masked" and preset != "exact":
         raise ArgumentError(f"`preset` belongs to methods that take masked passes; `{method.name}` takes one: leave `preset` out")
+    if preset in PRESETS and preset not in method.presets:
+        raise ArgumentError(f"the passes of `{method.name}` follow from each question, whatever the preset: leave `preset` out")
+    if method.name != DEFAULT_METHOD and passes == "auto":
+        raise ArgumentError(
+            f'`passes="auto"` ends where an answer is sure, and nothing tells that of `{method.name}`: give a number'
+        )
+    if method.name == DEFAULT_METHOD and spec.score_space == "probability":
+        raise ArgumentError(
+            f"`{method.name}` holds scores against the blank picture's, which no other words change: take `score_space` = "
+            f'`cosine` or `logit`, or `method="score-cam"`'
+        )
+    competes = method.family != "masked" or spec.score_space == "probability"
     if isinstance(windows, bool) or not isinstance(windows, int) or windows < 0:
         raise ArgumentError(f"`windows` must be a number of pixels, found {shown(windows)}")
-    if method.family == "masked" and (windows or background is not None):
+    if (method.family == "masked" and windows) or (not competes and background is not None):
         raise ArgumentError(f"`windows` and `background` belong to dense methods, not to `{method.name}`; leave them out")
     if isinstance(background, str) or (background is not None and not isinstance(background, Sequence)):
         raise ArgumentError(f"`background` must be several words, found {shown(background)}; an empty list: none")
 
 
 def as_spec(spec: str | Spec, method: Method = VL_SCORE) -> Spec:
-    """A spec by name or by value; `default` has the threshold that suits the method."""
-    if spec == "default" and method.family != "masked":
-        return SPECS["default"].replace(threshold=method.threshold)
+    """A spec by name or by value; `default` is the method's own."""
+    if spec == "default":
+        return method.spec
     if isinstance(spec, Spec):
         return spec
     if not isinstance(spec, str) or spec not in SPECS:

@@ -10,7 +10,6 @@ from typing import Any, Literal, overload
 from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
 from engine.methods import DEFAULT_METHOD
 from engine.spec import Spec, SpecName
-from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend, LazySession, Session
 from runtime.bundles import Bundle, open_bundle
@@ -24,6 +23,7 @@ from runtime.checks import (
     check_switches,
     fitting_scene,
     open_method,
+    refuse_chosen,
     refuse_dense,
     refuse_one_picture,
 )
@@ -39,6 +39,7 @@ from runtime.presets import Preset, plan_passes
 from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
 from runtime.scene import Scene
+from runtime.score_cam import chosen_plan, open_masked, open_refiner
 from runtime.text import TextEncoder
 from runtime.watch import Watcher, check_sure
 
@@ -109,23 +110,23 @@ class Localizer:
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, {name: self.session(name) for name in TEXT_GRAPHS if name in self.manifest.graphs})
         self.templates = self.text.named_templates(self.method.templates if templates is None else templates)
-        check_asking(self.method, preset, windows, background)
+        check_asking(self.method, preset, passes, windows, background, self.spec)
         if affinity:
             check_affinity(self.manifest, model.folder, windows)
         self.ties = open_ties(self.manifest, self.session, self.spec) if affinity else None
-        self.plan = plan_passes(self.manifest, preset, passes, refine)
+        self.plan = chosen_plan(self.method, plan_passes(self.manifest, preset, passes, refine), self.manifest)
         graphs = [name for name in IMAGE_HALF if name in self.manifest.graphs]
         image_half = {name: self.session(name, self.precision if name == "masked-small" else "") for name in graphs}
         image_half["masked"] = self.masked_session()
         self.encoder = SceneEncoder(
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
-        self.answerer = Answerer(self.manifest, self.session("saliency"), self.spec, affinity)
-        self.refiner = Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only)
+        asking = Asking(self.templates, background, windows, affinity)
+        self.answerer = open_masked(self.method, self.manifest, self.session, self.spec, self.text, asking)
+        self.refiner = open_refiner(Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only))
         growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
         first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
         self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
-        asking = Asking(self.templates, background, windows, affinity)
         self.dense = open_dense(self.method, self.manifest, self.session, self.text, self.spec, asking)
         self.opened_in = time.perf_counter() - started
 
@@ -318,7 +319,7 @@ class Localizer:
         gone on with, for a further question; other scenes give one answer.
         """
         check_sure(sure)
-        refuse_dense(self.method, "watch")
+        refuse_chosen(self.method, "watch")
         queries = as_queries(query, self.templates)
         if isinstance(picture, Scene):
             seen: Pixels | Scene = fitting_scene(picture, self.manifest, self.fingerprint, self.spec)

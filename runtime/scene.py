@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.frame import Frame
-from engine.methods import DEFAULT_METHOD, METHODS
+from engine.methods import METHODS, READY
 from engine.outline import Outline
 from engine.prediction import Kernel, Regression
 from engine.spec import Base
@@ -72,8 +72,7 @@ class Scene:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that this scene can be asked by."""
-        masked = [DEFAULT_METHOD] if len(self.maps) else []
-        return (*masked, *(name for name in self.evidence if METHODS[name].family != "refinement"))
+        return (*(READY if len(self.maps) else ()), *(name for name in self.evidence if METHODS[name].family != "refinement"))
 
     @property
     def affinity(self) -> NDArray[np.float16] | None:

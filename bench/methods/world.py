@@ -21,7 +21,7 @@ from bench.world.nouns import nouns
 from bench.world.read import PICTURES, read_split
 from bench.world.splits import Example
 from engine.boxes import find_boxes
-from engine.methods import METHODS, Method
+from engine.methods import METHODS, READY, Method
 from engine.metrics import iou, pixels
 from engine.spec import Spec
 from runtime import Localizer
@@ -59,7 +59,7 @@ class Judged:
 def measure(model: str, chosen: Sequence[str], limit: int, affinity: bool = False) -> Iterator[dict[str, Any]]:
     """Judge methods of a bundle, a row each for every way to ask; with `affinity` their maps are spread by it."""
     manifest = read_manifest(find_bundle(model))
-    for name in chosen or ("vl-score", *(name for name in manifest.methods if METHODS[name].family != "refinement")):
+    for name in chosen or (*READY, *(name for name in manifest.methods if METHODS[name].family != "refinement")):
         for asked in ways_to_ask(METHODS[name]):
             figures = judge_method(model, name, asked, limit, affinity)
             yield {"method": name, "asked": f"{asked}, affinity" if affinity else asked, **figures}
@@ -75,7 +75,7 @@ def ways_to_ask(method: Method) -> Iterable[str]:
 
 def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool) -> dict[str, Any]:
     """Choose the threshold of a method on `val`, and give its figures on `test`."""
-    options: dict[str, Any] = {} if name == "vl-score" else {"background": nouns() if asked == VOCABULARY else []}
+    options: dict[str, Any] = {} if METHODS[name].family == "masked" else {"background": nouns() if asked == VOCABULARY else []}
     localizer = Localizer(model, method=name, templates="plain", device="cpu", affinity=affinity, **options)
     choice = judge(localizer, "val", limit // 2)
     best = int(np.argmax((np.array(choice.best) > FOUND).mean(axis=0)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from engine.manifest import Manifest
-from engine.methods import DEFAULT_METHOD
+from engine.methods import METHODS, READY
 from engine.spec import DEFAULT, SPECS, Spec
 from runtime.app.scene_cache import SceneKey
 from runtime.bundles import DEFAULT_MODEL, find_bundle, installed, read_manifest
@@ -65,7 +65,7 @@ def devices_here() -> list[str]:
 
 def methods_of(manifest: Manifest) -> list[str]:
     """The methods that a bundle was built with."""
-    return [DEFAULT_METHOD, *manifest.methods]
+    return [*READY, *manifest.methods]
 
 
 def presets_of(manifest: Manifest) -> list[str]:
@@ -82,7 +82,7 @@ def settings() -> Settings:
     model = st.selectbox("Layer and build", builds, key="model", format_func=lambda name: build_label(name, here[name]))
     manifest = here[model]
     method = st.selectbox("Method", methods_of(manifest), key="method", help="More with `python -m export.methods`.")
-    presets = presets_of(manifest) if method == DEFAULT_METHOD else ["exact"]
+    presets = [name for name in presets_of(manifest) if name in METHODS[method].presets]
     preset = st.selectbox("Preset", presets, key="preset", help="`exact` runs every map, `fast` some, `instant` takes one pass.")
     device = st.selectbox("Device", devices_here(), key="device")
     spec = st.selectbox("Spec", list(SPECS), key="spec", help="`paper` is the published algorithm.")
@@ -114,7 +114,7 @@ def view(spec: Spec, method: str) -> View:
     shown = st.radio("Show", ["Boxes", "Heat", "Masks"], key=f"shown-{own}", horizontal=True)
     strength = st.slider("Strength of heat and masks", 0.0, 1.5, 1.0, 0.1, key="strength")
     threshold = st.slider("Threshold", 0.05, 0.95, spec.threshold, 0.05, key=f"threshold-{own}")
-    masked = method == DEFAULT_METHOD  # the others have neither
+    masked = METHODS[method].family == "masked"  # the others have neither
     temperature = st.slider("Temperature", 0.1, 5.0, spec.temperature, 0.1, key=f"temperature-{own}", disabled=not masked)
     contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{own}", disabled=not masked)
     outline = st.toggle("Follow outlines", spec.outline == "picture", key=f"outline-{own}")

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 import typer
 
 from engine.methods import METHODS
-from engine.spec import DEFAULT, Spec, named_spec
+from engine.spec import Spec, named_spec
 from runtime.cli.inputs import Source, is_scene
 from runtime.cli.outputs import STDOUT, Wanted
 from runtime.cli.suggest import near
 
 
 def named_default(spec: str, method: str) -> Spec:
-    """A spec by name; the default one has the threshold that suits the method."""
-    row = METHODS[method]
-    return DEFAULT.replace(threshold=row.threshold) if spec == "default" and row.family != "masked" else named_spec(spec)
+    """A spec by name; the default one is the method's own."""
+    return METHODS[method].spec if spec == "default" else named_spec(spec)
 
 
 def changed(spec: Spec, given: dict[str, object], others: Sequence[str]) -> Spec:
