@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.spec import DEFAULT, PAPER, Spec
+    from runtime.classify import Label
     from runtime.errors import (
         ArgumentError,
         BundleError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 WHERE = {
+    "Label": "runtime.classify",
     "Localizer": "runtime.localizer",
     "Localization": "runtime.localization",
     "Scene": "runtime.scene",
@@ -55,6 +57,7 @@ __all__ = [
     "ArgumentError",
     "BundleError",
     "DeviceError",
+    "Label",
     "Localization",
     "Localizer",
     "PictureError",

@@ -27,6 +27,7 @@ from runtime.checks import (
     refuse_dense,
     refuse_one_picture,
 )
+from runtime.classify import Label, classify, detect
 from runtime.dense import Asking, open_dense, open_ties
 from runtime.devices import CARDS, Device, open_for
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
@@ -328,6 +329,16 @@ class Localizer:
             seen = read_picture(picture)
         answers = self.watcher.watch(seen, queries, self.text.embed(queries), sure)
         return (found[0] for found in answers) if is_one(query) else answers
+
+    def classify(self, picture: Picture | Scene, labels: Several, top_k: int = 5) -> list[Label]:
+        """Say which of several labels suit a picture best, with probabilities: a pass, or none for a scene of this model."""
+        return classify(self, picture, labels, top_k)
+
+    def detect(
+        self, picture: Picture | Scene, labels: Several, top_k: int = 1, *, classifier: Localizer | None = None
+    ) -> list[Label]:
+        """Classify a picture and find the best labels in it; with `classifier`, class and boxes come from two models."""
+        return detect(self, picture, labels, top_k, classifier)
 
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""

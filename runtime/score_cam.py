@@ -91,7 +91,7 @@ class ScoreCamAnswerer(Answerer):
         chosen = None if self.ranking is None else self.ranking.chosen(scene, texts)
         if chosen is not None and not known[chosen.any(axis=0)].all():
             raise SceneError(
-                f"this scene lacks passes that `{self.method.name}` chooses for the question, and they cannot be run here: open the "
+                f"this scene lacks passes that `{self.method.name}` chooses for the question, and cannot be run here: open the "
                 "model without `scenes_only`, or encode the picture with all its passes"
             )
         scores = ask(texts)

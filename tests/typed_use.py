@@ -13,6 +13,7 @@ from PIL import Image
 from runtime import (
     BundleError,
     DeviceError,
+    Label,
     Localization,
     Localizer,
     PictureError,
@@ -100,6 +101,14 @@ def answers(found: Localization) -> None:
     assert_type(len(found), int)
     assert_type(found.to_dict(), dict[str, Any])
     assert_type(found.save("street.png", heat=False), Path)
+
+
+def labels(localizer: Localizer, other: Localizer) -> None:
+    """Labels ranked, and found by another model."""
+    assert_type(localizer.classify("street.jpg", ["a bus", "a tram"]), list[Label])
+    best = localizer.detect("street.jpg", ["a bus", Query(["a tram", "a streetcar"])], 1, classifier=other)[0]
+    assert_type(best.probability, float)
+    assert_type(best.found, Localization | None)
 
 
 def other_tools(found: Localization, localizer: Localizer) -> None:

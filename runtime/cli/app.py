@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -139,6 +139,42 @@ def locate(
             precision=precision,
         )
         raise typer.Exit(run(request))
+
+
+@app.command(epilog=EXITS, no_args_is_help=True)
+def classify(
+    *,
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="PICTURE|LABEL", help="Pictures first, then labels.", show_default=False)
+    ],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Labels, a line each; commas divide synonyms.")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many of the best labels.")] = 5,
+    boxes_by: Annotated[
+        str | None, typer.Option("--boxes-by", metavar="MODEL", help="Find the best labels as well, by this model.")
+    ] = None,
+    model: options.Model = None,
+    device: options.DeviceName = "auto",
+    templates: options.Templates = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each picture.")] = False,
+) -> None:
+    """Say which of several labels suit a picture best, and by `--boxes-by` where they are.
+
+    \b
+    Examples:
+      vlscore classify street.jpg "a bus" "a tram" "a bicycle"
+      vlscore classify photos/ --labels imagenet.txt --top-k 1 --json
+      vlscore classify bird.jpg --labels birds.txt --model ViT-B-16 --boxes-by RN50 --top-k 1
+    """
+    with told_errors():
+        from runtime import Localizer
+        from runtime.cli.classify import run
+
+        about: dict[str, Any] = {"device": device, "templates": templates}
+        classifier = Localizer(model, **about)
+        finder = None if boxes_by is None else Localizer(boxes_by, **about)
+        raise typer.Exit(run(arguments, labels, top_k, classifier, finder, json))
 
 
 @app.command()
