@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -24,10 +24,9 @@ from runtime.presets import LEAST, PassPlan
 from runtime.query import Query
 from runtime.refine import Refiner
 from runtime.scene import Floats, Scene
-from runtime.text import TextEncoder
+from runtime.text import TextEncoder, mentions
 
 Ask = Callable[[Floats], Floats]
-SAME = 1e-5  # how far apart, in cosine, two embeddings of the same sentences may be
 STEP = 2  # batches between two reports of progress
 
 
@@ -67,15 +66,25 @@ class ScoreCamAnswerer(Answerer):
         method, manifest = model
         super().__init__(manifest, saliency, spec, asking.affinity)
         self.method, self.logit_scale, self.text, self.ranking = method, manifest.logit_scale, text, ranking
-        nouns = asking.background
-        if nouns is None:
-            nouns = () if manifest.nouns else BACKGROUND
-        self.background = [Query((noun,), asking.templates) for noun in nouns]
+        self.templates = asking.templates
+        self.nouns = tuple(manifest.nouns or BACKGROUND) if asking.background is None else tuple(asking.background)
+        self.rivals: Floats | None = None  # of one call's questions
 
-    @cached_property
-    def rivals(self) -> Floats:
-        """Embeddings `(B, D)` of nouns of backgrounds."""
-        return self.text.embed(self.background)
+    def answer(
+        self, scene: Scene, queries: Sequence[Query], texts: Floats, findings: Findings | None = None
+    ) -> list[Localization]:
+        """Answer queries, which compete with each other and with all nouns that none of them names."""
+        if self.spec.score_space != "probability":
+            return super().answer(scene, queries, texts, findings)
+        others = [Query((noun,), self.templates) for noun in self.nouns if not any(mentions(query, noun) for query in queries)]
+        if len(queries) + len(others) < 2:
+            raise QueryError(
+                "`score_space` = `probability` shows where words beat other words, and there are none: ask for several things at "
+                "once, or name what else may be there, `background=[...]`"
+            )
+        one_call = copy.copy(self)  # other threads ask other questions
+        one_call.rivals = self.text.embed(others) if others else texts[:0]
+        return super(ScoreCamAnswerer, one_call).answer(scene, queries, texts, findings)
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Scores relative to the base, of the maps that count, and saliency `(h, w)` for each text."""
@@ -91,8 +100,8 @@ class ScoreCamAnswerer(Answerer):
         chosen = None if self.ranking is None else self.ranking.chosen(scene, texts)
         if chosen is not None and not known[chosen.any(axis=0)].all():
             raise SceneError(
-                f"this scene lacks passes that `{self.method.name}` chooses for the question, and cannot be run here: open the "
-                "model without `scenes_only`, or encode the picture with all its passes"
+                f"this scene lacks passes that `{self.method.name}` chooses for the question, and they cannot be run here: open "
+                "the model without `scenes_only`, or encode the picture with all its passes"
             )
         scores = ask(texts)
         felt = scores if self.spec.score_space != "probability" else self.probabilities(scene, texts, ask)
@@ -103,14 +112,7 @@ class ScoreCamAnswerer(Answerer):
 
     def probabilities(self, scene: Scene, texts: Floats, ask: Ask) -> Floats:
         """The probability `(Q, K)` of each text among all, and the nouns of backgrounds that nobody asked for."""
-        rivals = self.rivals if self.background else texts[:0]
-        rivals = rivals[(rivals @ texts.T).max(axis=1) < 1 - SAME]
-        if len(texts) + len(rivals) < 2:
-            raise QueryError(
-                "`score_space` = `probability` shows where words beat other words, and there are none: ask for several things at "
-                "once, or name what else may be there, `background=[...]`"
-            )
-        words = np.concatenate([texts, rivals])
+        words = texts if self.rivals is None else np.concatenate([texts, self.rivals])
         return probabilities(ask(words) + (words @ scene.base)[:, None], self.logit_scale)[: len(texts)]
 
     def localization(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,15 +83,27 @@ def cnn_maps(model: Any, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def vit_maps(model: Any, x: Tensor, blocks: Sequence[int] = (1, 2, 3, 4), facet: str = "query", components: int = 12) -> Tensor:
-    """Principal maps (blocks * components, h, w) of one facet of the 1-based blocks, those that there are."""
+    """Maps (K, h, w) of a source in the 1-based blocks, those that there are: principal ones, or with 0 components all."""
     maps: list[Tensor] = []
     layers = model.visual.transformer.resblocks
     for block in (layers[number - 1] for number in blocks if number <= len(layers)):
-        y = tap(model, block.ln_1, x).reshape(-1, block.attn.embed_dim)  # one picture: (1 + n, d)
-        qkv = F.linear(y, block.attn.in_proj_weight, block.attn.in_proj_bias)
-        z = qkv.chunk(3, dim=1)[("query", "key", "value").index(facet)][1:]
-        maps.append(principal(z, components).T.reshape(components, *model.visual.grid_size))
+        for z in patch_features(model, block, x, facet):
+            kept = principal(z, components) if components else z
+            maps.append(kept.T.reshape(-1, *model.visual.grid_size))
     return torch.cat(maps)
+
+
+def patch_features(model: Any, block: Any, x: Tensor, facet: str) -> list[Tensor]:
+    """What a block holds of every patch, (n, any) each: tokens, attention of the class token by heads, or facets."""
+    y = tap(model, block.ln_1, x).reshape(-1, block.attn.embed_dim)  # one picture: (1 + n, d)
+    if facet == "token":
+        return [tap(model, block, x).reshape(-1, block.attn.embed_dim)[1:]]
+    q, k, v = F.linear(y, block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=1)
+    if facet == "attention":
+        heads = zip(q.chunk(block.attn.num_heads, dim=1), k.chunk(block.attn.num_heads, dim=1), strict=True)
+        return [torch.stack([torch.softmax(k_h @ q_h[0] / q_h.shape[1] ** 0.5, dim=0)[1:] for q_h, k_h in heads], dim=1)]
+    named = {"query": [q], "key": [k], "value": [v], "qkv": [q, k, v]}
+    return [each[1:] for each in named[facet]]
 
 
 def principal(z: Tensor, components: int) -> Tensor:
@@ -281,13 +293,15 @@ def locate(
     std: Sequence[float] = STD,
     dtype: torch.dtype = torch.float32,
     batch: int = 1,
+    read: Callable[[Any, Tensor], Tensor] | None = None,
 ) -> OraclePicture:
     """The whole way for one picture (H, W, 3) uint8 and one text embedding (D,)."""
     model, hw = in_dtype(model, dtype), picture_u8.shape[:2]
     side = int(np.max(model.visual.image_size))
     pixels = preprocess(picture_u8, side, spec.geometry, mean)
     x = to_tensor(pixels, mean, std, dtype)
-    maps = cnn_maps(model, x) if hasattr(model.visual, "layer4") else vit_maps(model, x)
+    read = read or (cnn_maps if hasattr(model.visual, "layer4") else vit_maps)
+    maps = read(model, x)
     embeddings, base, embedding = encode(model, pixels, mean, std, maps, spec=spec, dtype=dtype, batch=batch)
     s, b = scores(embeddings, text_embedding), float(scores(base[None], text_embedding)[0])
     grid = saliency(maps, s, b, spec, float(model.logit_scale.detach().exp()))

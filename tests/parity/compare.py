@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -59,6 +61,7 @@ def both(
     picture: NDArray[np.uint8],
     query: str = "a cat",
     dtype: torch.dtype = torch.float32,
+    read: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
 ) -> Both:
     """Run both ways with the localizer's own spec."""
     scene = localizer.encode(picture)
@@ -67,7 +70,7 @@ def both(
     scores, _ = next(localizer.answerer.scores_and_maps(scene, text))
     with torch.no_grad():
         wanted_text = loaded.model.encode_text(open_clip.tokenize([query]))[0]
-    wanted = oracle.locate(loaded.model, picture, wanted_text, oracle_spec(localizer.spec), dtype=dtype, batch=32)
+    wanted = oracle.locate(loaded.model, picture, wanted_text, oracle_spec(localizer.spec), dtype=dtype, batch=32, read=read)
     return Both(scene, found, scores.astype(np.float64), wanted)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from engine.spec import DEFAULT, PAPER, Spec
 from export.weights import Loaded
 from runtime import Localizer
+from tests import oracle
 from tests.configs import photo
 from tests.parity.compare import both
 
@@ -41,6 +43,25 @@ def test_every_switch_on_a_resnet(tiny_bundle: Path, loaded: Loaded, spec: Spec)
 @pytest.mark.parametrize("spec", VARIANTS.values(), ids=VARIANTS)
 def test_every_switch_on_a_vision_transformer(tiny_vit_bundle: Path, loaded_vit: Loaded, spec: Spec) -> None:
     both(Localizer(tiny_vit_bundle, spec=spec), loaded_vit, photo("coffee")).check()
+
+
+@pytest.mark.parametrize(
+    ("source", "blocks", "components"),
+    [("attention", 3, 0), ("qkv-pca", 2, 4), pytest.param("token", 1, 0, marks=pytest.mark.slow), ("qkv", 1, 0)],
+)
+def test_every_source_of_a_transformer_s_maps(
+    make_bundle: Callable[..., Path], loaded_vit: Loaded, source: str, blocks: int, components: int
+) -> None:
+    name = f"tiny-vit-way-{source}"
+    kept = {"components": components} if components else {}
+    bundle = make_bundle("tiny-vit", name, map_source=source, blocks=blocks, **kept)
+
+    def read(model: Any, x: torch.Tensor) -> torch.Tensor:
+        return oracle.vit_maps(model, x, range(1, blocks + 1), source.removesuffix("-pca"), components)
+
+    for combine in ("raw", "masks"):
+        localizer = Localizer(bundle, spec=DEFAULT.replace(combine=combine))
+        both(localizer, loaded_vit, photo("astronaut"), read=read).check()
 
 
 @pytest.mark.parametrize("spec", BAKED.values(), ids=BAKED)
