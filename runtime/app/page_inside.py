@@ -24,7 +24,7 @@ def show(now: Now) -> None:
         st.info("Find something first; then come back to see what the model saw.", icon=":material/visibility:")
         return
     if now.settings.method != DEFAULT_METHOD:
-        st.info(f"`{now.settings.method}` looks at no masked pictures; take `{DEFAULT_METHOD}`.", icon=":material/visibility:")
+        st.info(f"This page explains `{DEFAULT_METHOD}`; take it as the method.", icon=":material/visibility:")
         return
     localizer = state.open_model(now.settings)
     query = st.selectbox("Question", now.queries, key="inside_query")

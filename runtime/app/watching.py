@@ -52,10 +52,11 @@ class Watching:
         self.stopped.set()
 
     def scenes(self) -> Iterator[Scene]:
-        """What is known after every step; methods that take one pass have one."""
-        if self.localizer.dense is not None and not isinstance(self.seen, Scene):
-            yield self.localizer.encode(self.seen)
-        elif self.localizer.dense is None:
+        """What is known after every step; methods that take one pass, or those that a question chooses, have one."""
+        if self.localizer.method.head is not None:
+            scene = self.seen if isinstance(self.seen, Scene) else self.localizer.encode(self.seen)
+            yield self.localizer.refine(scene, self.queries) if self.localizer.dense is None else scene
+        else:
             texts = self.localizer.text.embed(as_queries(self.queries, self.localizer.templates))
             yield from self.localizer.watcher.scenes(self.seen, texts, None)
 

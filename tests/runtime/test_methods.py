@@ -99,7 +99,7 @@ def test_affinity_spreads_any_map(bundle: Path, tmp_path: Path, method: str) -> 
     tied = Localizer(bundle, method=method, device="cpu", threads=2, affinity=True)
     plain = Localizer(bundle, method=method, device="cpu", threads=2)
     scene = Scene.load(tied.encode(configs.photo("cat")).save(tmp_path / "cat.scene.npz"))
-    assert scene.methods == (method,)
+    assert method in scene.methods
     assert scene.affinity is not None
     assert scene.affinity.shape == (16, 16)
     assert not np.array_equal(tied.locate(scene, "a cat").map, plain.locate(scene, "a cat").map)
