@@ -165,7 +165,7 @@ def classify(
     Examples:
       vlscore classify street.jpg "a bus" "a tram" "a bicycle"
       vlscore classify photos/ --labels imagenet.txt --top-k 1 --json
-      vlscore classify bird.jpg --labels birds.txt --model ViT-B-16 --boxes-by RN50 --top-k 1
+      vlscore classify bird.jpg --labels birds.txt --model ViT-B-16 --boxes-by RN50
     """
     with told_errors():
         from runtime import Localizer

@@ -251,7 +251,7 @@ def test_commands_of_other_rooms_are_run_as_they_are(monkeypatch: pytest.MonkeyP
     assert "`bench` is not installed: it comes with the source code" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["", "locate", "doctor", "tune", "pull", "models"])
+@pytest.mark.parametrize("command", ["", "locate", "classify", "doctor", "tune", "pull", "models"])
 def test_every_help_has_an_example(command: str) -> None:
     result = CliRunner(env={"COLUMNS": "100"}).invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
