@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Literal, overload
 
-from engine.manifest import IMAGE_HALF, TEXT_GRAPHS, Manifest, fingerprint
+from engine.manifest import Manifest, fingerprint
 from engine.methods import DEFAULT_METHOD
 from engine.spec import Spec, SpecName
 from runtime.backends.fallback import FallbackSession
-from runtime.backends.session import Backend, LazySession, Session
+from runtime.backends.session import Backend
 from runtime.bundles import Bundle, open_bundle
 from runtime.checks import (
     as_spec,
     check_affinity,
     check_asking,
-    check_backend,
     check_called,
     check_masks,
     check_switches,
@@ -29,13 +28,14 @@ from runtime.checks import (
 )
 from runtime.classify import Label, classify, detect
 from runtime.dense import Asking, open_dense, open_ties
-from runtime.devices import CARDS, Device, open_for
+from runtime.devices import CARDS, Device
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
 from runtime.filling.on_demand import find_or_pull
 from runtime.localization import Localization
+from runtime.opened import OpenModel
 from runtime.pictures import Picture, Pixels, read_picture
-from runtime.precision import Precision, check_base, check_built, choose_precision
+from runtime.precision import Precision, check_base
 from runtime.presets import Preset, plan_passes
 from runtime.query import Asked, Query, Several, as_queries, is_one
 from runtime.refine import Refiner
@@ -95,46 +95,49 @@ class Localizer:
         check_switches(scenes_only=scenes_only, download=download, affinity=affinity)
         if not isinstance(model, Bundle):
             model = open_bundle(find_or_pull(model, download), scenes_only=scenes_only, sha256=sha256)
-        self.bundle = model
-        self.method = open_method(method, self.manifest, model.folder)
+        self.method = open_method(method, model.manifest, model.folder)
         self.spec = as_spec(spec, self.method)
-        if backend is None:
-            self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
-        else:
-            check_backend(backend)
-            check_built(precision, self.manifest.precision)
-            self.backend, self.chosen = backend, "given"
-            self.precision = choose_precision(precision, self.manifest.precision, backend)
+        self.model = OpenModel(
+            model, device=device, device_options=device_options, precision=precision, threads=threads, backend=backend
+        )
         check_masks(self.bundle, self.spec)
         check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
-        self.text = TextEncoder(self.bundle, {name: self.session(name) for name in TEXT_GRAPHS if name in self.manifest.graphs})
+        self.text = TextEncoder(self.bundle, self.model.texts())
         self.templates = self.text.named_templates(self.method.templates if templates is None else templates)
         check_asking(self.method, preset, passes, windows, background, self.spec)
         if affinity:
             check_affinity(self.manifest, model.folder, windows)
-        self.ties = open_ties(self.manifest, self.session, self.spec) if affinity else None
+        self.ties = open_ties(self.manifest, self.model.session, self.spec) if affinity else None
         self.plan = chosen_plan(self.method, plan_passes(self.manifest, preset, passes, refine), self.manifest)
-        graphs = [name for name in IMAGE_HALF if name in self.manifest.graphs]
-        image_half = {name: self.session(name, self.precision if name == "masked-small" else "") for name in graphs}
-        image_half["masked"] = self.masked_session()
+        image_half = self.model.image_half()
         self.encoder = SceneEncoder(
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
         asking = Asking(self.templates, background, windows, affinity)
-        self.answerer = open_masked(self.method, self.manifest, self.session, self.spec, self.text, asking)
+        self.answerer = open_masked(self.method, self.manifest, self.model.session, self.spec, self.text, asking)
         self.refiner = open_refiner(Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only))
         growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
         first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
         self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
-        self.dense = open_dense(self.method, self.manifest, self.session, self.text, self.spec, asking)
+        self.dense = open_dense(self.method, self.manifest, self.model.session, self.text, self.spec, asking)
         self.opened_in = time.perf_counter() - started
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that is open."""
+        return self.model.bundle
 
     @property
     def manifest(self) -> Manifest:
         """What the bundle says about itself."""
-        return self.bundle.manifest
+        return self.model.manifest
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the graphs."""
+        return self.model.backend
 
     @property
     def device(self) -> str:
@@ -142,49 +145,23 @@ class Localizer:
         return self.backend.device
 
     @property
+    def precision(self) -> str:
+        """What masked passes are computed in."""
+        return self.model.precision
+
+    @property
     def info(self) -> dict[str, Any]:
         """Model, weights, device, precision, batch and passes, for logs and reports."""
-        manifest = self.manifest
+        masked = self.encoder.sessions["masked"]
+        fallbacks = {"shrunk": masked.shrunk, "retried": masked.retried} if isinstance(masked, FallbackSession) else {}
         return {
-            "model": manifest.backbone,
-            "weights": manifest.weights.tag,
-            "trained": manifest.weights.trained,
-            "bundle": str(self.bundle.folder),
-            "sha256": self.bundle.sha256,
-            "device": self.device,
-            "backend": self.backend.detail,
-            "chosen": self.chosen,
-            "precision": self.precision,
-            "batch": manifest.batch,
-            "maps": manifest.maps.count,
+            **self.model.info,
             "method": self.method.name,
             "preset": self.plan.preset,
             "spec": self.spec.name,
-            **self.fallbacks(),
+            **fallbacks,
             "opened_in_s": round(self.opened_in, 3),
         }
-
-    def fallbacks(self) -> dict[str, Any]:
-        """What had to be run instead of the masked graph so far."""
-        masked = self.encoder.sessions["masked"]
-        return {"shrunk": masked.shrunk, "retried": masked.retried} if isinstance(masked, FallbackSession) else {}
-
-    def session(self, graph: str, precision: str = "") -> Session:
-        """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
-        chosen = precision if precision in ("bf16", "tf32") else "fp32"
-        return LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
-
-    def masked_session(self) -> Session:
-        """The masked graph, with the fallbacks that the bundle has for it."""
-        masked, graphs = self.session("masked", self.precision), self.manifest.graphs
-        small = graphs.get("masked-small")
-        if small is None and "masked-fp32" not in graphs:
-            return masked
-        return FallbackSession(
-            masked,
-            small=None if small is None else (self.session("masked-small", self.precision), small.inputs["which"][1][0]),
-            full=self.session("masked-fp32") if "masked-fp32" in graphs else None,
-        )
 
     def encode(self, picture: Picture, *, progress: Progress | None = None) -> Scene:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""

@@ -323,4 +323,4 @@ def test_a_small_model_says_once_that_it_knows_little(tiny_bundle: Path) -> None
 def sessions_of(folder: Path) -> dict[str, Any]:
     """The text graphs of a bundle, open."""
     localizer = Localizer(folder, device="cpu", threads=1)
-    return {name: localizer.session(name) for name in TEXT_GRAPHS}
+    return {name: localizer.model.session(name) for name in TEXT_GRAPHS}
