@@ -98,7 +98,7 @@ def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | 
             show.up_to_date(target)
             return target
         started = time.perf_counter()
-        with show.progress(backbone.name, show.steps_of(backbone, options)) as report:
+        with show.progress(backbone.name, show.steps_of(options)) as report:
             manifest = build(backbone, source, options, target, report)
             if options.tune:
                 report("timing the devices of this machine")

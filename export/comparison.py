@@ -51,9 +51,9 @@ class Read:
     cosine: float
 
 
-def read_prompts(folder: Path, reference: Reference, prompts: Iterable[str]) -> list[Read]:
+def read_prompts(folder: Path, reference: Reference, prompts: Iterable[str], spec: Spec) -> list[Read]:
     """Read the prompts with every text graph; a large model's text graphs are let go before its image graphs are opened."""
-    localizer = Localizer(folder, device="cpu")
+    localizer = Localizer(folder, device="cpu", spec=spec)
     found = []
     for prompt in prompts:
         wanted = reference.texts([prompt])[0]

@@ -74,10 +74,10 @@ TOLERANCES = {
 def comparisons(folder: Path, reference: Reference, options: BuildOptions, report: Report) -> Iterator[Parity]:
     """Compare on one picture and few passes, then on all: whoever checks what comes first refuses early."""
     pictures = list(gate_pictures())
-    report("comparing the texts with PyTorch")
-    read = read_prompts(folder, reference, [prompt for _, prompt in pictures])
     # Any map above the base counts: boxes are compared whether or not the thing is there.
     spec = options.spec.replace(presence="any")
+    report("comparing the texts with PyTorch")
+    read = read_prompts(folder, reference, [prompt for _, prompt in pictures], spec)
     report("comparing the maps with PyTorch")
     seen = look_at(folder, reference, [picture for picture, _ in pictures], spec)
     report("measuring float32's own noise")

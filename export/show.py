@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.manifest import Manifest
-from export.backbones import TABLE, Backbone, own_names, supported_names, tags
+from export.backbones import TABLE, own_names, supported_names, tags
 from export.options import LARGE, BuildOptions
 from runtime.bundles import bundle_home
 from runtime.logs import LOG
@@ -24,9 +24,9 @@ console = Console(stderr=True, highlight=False)
 Report = Callable[[str], None]
 
 
-def steps_of(backbone: Backbone, options: BuildOptions) -> int:
+def steps_of(options: BuildOptions) -> int:
     """How many steps a build has: weights, graphs, eight bits, comparison. What is timed first, for `--tune`, comes on top."""
-    graphs = len(BOTH_HALVES) + (2 if backbone.family == "resnet" else 0)  # the blank picture's, and `instant`
+    graphs = len(BOTH_HALVES) + 2  # the blank picture's, and `instant`
     graphs += (options.retry and options.precision != "fp32") + ((options.batch or 0) >= LARGE)
     return 1 + graphs + {"int8": 2, "int8-symmetric": 1}.get(options.precision, 0) + COMPARED
 

@@ -33,7 +33,8 @@ class Refiner:
         findings = None
         for better in self.better(scene, texts, most, SURE if self.plan.auto else None, progress=progress):
             findings = better
-        if progress is not None and self.runs and scene.preset == "fast":  # fewer than counted: queries share maps, or are sure early
+        if progress is not None and self.runs and scene.preset == "fast":
+            # Fewer than were counted: queries share maps, or are sure early.
             passes = scene.passes if findings is None else findings.passes
             progress(passes, passes)
         return findings

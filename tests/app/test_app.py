@@ -16,6 +16,7 @@ pytest.importorskip("streamlit", reason="the extra `app` is not installed")
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from engine.methods import METHODS
 from runtime.app import launch, state
 from runtime.app.controls import Settings, build_label, methods_of, models_here
 from runtime.app.pictures import LIMITS, fitted, read_named, read_once
@@ -245,7 +246,9 @@ def test_work_can_be_stopped_and_gone_on_with(demo: Localizer) -> None:
 
 def test_a_method_of_one_pass_is_looked_at_once(demo: Localizer, scene: Scene) -> None:
     looked: list[Any] = []
-    localizer: Any = SimpleNamespace(dense=object(), plan=demo.plan, manifest=demo.manifest, text=demo.text)
+    localizer: Any = SimpleNamespace(
+        dense=object(), method=METHODS["naclip"], plan=demo.plan, manifest=demo.manifest, text=demo.text
+    )
     localizer.encode = lambda pixels: looked.append(pixels) or scene
     cache = SceneCache()
     work = Watching(localizer, noise(60, 80), ["a cat"], key(0), cache)

@@ -203,7 +203,7 @@ def test_every_step_of_a_build_is_counted_and_named(
     backbone, asked = tiny_backbone(workshop, model), BuildOptions(compare=1)
     steps: list[str] = []
     build.build(backbone, find_source(backbone, "none", None), asked, tmp_path / "b", steps.append)
-    assert len(set(steps)) == len(steps) == show.steps_of(backbone, asked)
+    assert len(set(steps)) == len(steps) == show.steps_of(asked)
 
 
 def test_a_build_ends_with_the_next_line_to_run(quick_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,7 +196,7 @@ def invoke(*arguments: str) -> Any:
     [
         ("locte", "did you mean `locate`?"),
         ("street.jpg", 'vlscore locate street.jpg "a dog"'),
-        ("xyzzy", "there are locate, doctor"),
+        ("xyzzy", "there are locate, classify, doctor"),
     ],
 )
 def test_an_unknown_command_is_told_what_was_perhaps_meant(name: str, part: str) -> None:

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-from runtime.cli.locate import write_json
+from runtime.cli.lists import write_text
 from runtime.drawing import write_picture
 from runtime.errors import PictureError
 from runtime.files import write_atomically
@@ -146,12 +146,12 @@ def test_missing_folders_and_folders_in_the_way_are_the_callers_to_explain(tmp_p
 def test_pictures_and_answers_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture, answers = tmp_path / "drawn.png", tmp_path / "answers.json"
     write_picture(picture, np.zeros((4, 4, 3), np.uint8))
-    write_json(str(answers), {"pictures": []})
+    write_text(str(answers), "[]")
     before = picture.read_bytes(), answers.read_bytes()
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(PictureError, match="No space left"):
         write_picture(picture, np.ones((4, 4, 3), np.uint8))
     with pytest.raises(OSError, match="No space left"):
-        write_json(str(answers), {"pictures": [1]})
+        write_text(str(answers), "[1]")
     assert (picture.read_bytes(), answers.read_bytes()) == before
     assert len(list(tmp_path.iterdir())) == 2

@@ -213,7 +213,7 @@ def test_descriptions_that_are_none_are_refused(saved: Path, text: bytes) -> Non
 
 def test_another_schema_is_named(saved: Path) -> None:
     rewrite(saved, about={"schema": 1})
-    with pytest.raises(SceneError, match=r"has schema 1, this version reads 2; encode the picture again"):
+    with pytest.raises(SceneError, match=r"has schema 1, this version reads 2 and 3; encode the picture again"):
         Scene.load(saved)
 
 

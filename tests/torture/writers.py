@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime import Scene, read_picture
 from runtime.bundles import SHIPPED, read_manifest
-from runtime.cli.locate import write_json
+from runtime.cli.lists import write_text
 from runtime.drawing import write_picture
 from runtime.measurements import Timing, file_of, keep, load
 from tests.runtime.samples import Pixels, noise
@@ -70,7 +70,7 @@ def read_measurements(path: Path) -> int:
 WRITERS: dict[str, Writer] = {
     "scene": Writer(write_scene, read_scene),
     "drawing": Writer(lambda path, number: write_picture(path, drawing(number)), read_drawing),
-    "json": Writer(lambda path, number: write_json(str(path), answers(number)), read_json),
+    "json": Writer(lambda path, number: write_text(str(path), json.dumps(answers(number))), read_json),
     "measurements": Writer(write_measurements, read_measurements),
 }
 
