@@ -130,7 +130,7 @@ def describe(backbone: Backbone, loaded: Loaded, parts: assemble.Parts, options:
     """What the manifest of a filled bundle says that weights do not decide."""
     with tempfile.TemporaryDirectory() as empty:
         whole = assemble.make_manifest(Path(empty), backbone, loaded, parts, options, {}).to_dict()
-    left_out = ("weights", "files", "parity", "inputs_hash", "created", "logit_scale", "nouns")
+    left_out = ("weights", "files", "parity", "inputs_hash", "created", "logit_scale", "nouns", "methods")
     return {name: value for name, value in whole.items() if name not in left_out}
 
 

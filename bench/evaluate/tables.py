@@ -7,10 +7,10 @@ pictures are not ours to ship.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from statistics import median
 
+from bench.compare.record import read_record
 from bench.evaluate.published import TABLES, Table
 from bench.terminal import expected_errors, wide_console
 
@@ -22,8 +22,8 @@ GFLOPS = {"RN50": 12.2, "RN101": 19.7, "ViT-B-16": 35.2}  # a pass, two operatio
 
 def measured(file: Path) -> dict[str, float]:
     """Passes of RN50 a second (median) of our own ways through every map, in a record of `bench.compare`."""
-    record = json.loads(file.read_text(encoding="utf-8"))
-    ours = [one for one in record["ways"] if one["ours"] and one["computes"] == "every map" and one["precision"] != "int8"]
+    record = read_record(file)
+    ours = [one for one in record["contenders"] if one["ours"] and one["computes"] == "every map" and one["precision"] != "int8"]
     cores = record["machine"]["cores"]
     return {f"{cores} cores, {one['precision']}": median(one["passes_per_s"]) for one in ours if one["passes_per_s"]}
 

@@ -94,7 +94,7 @@ def test_older_records_can_be_read(name: str) -> None:
 
 def test_rows_say_what_was_measured_and_what_was_reckoned(record: Record) -> None:
     published, exact = record["contenders"][0], next(row for row in record["contenders"] if row["name"] == "exact")
-    published.update(whole={"seconds": 90.0, "passes": 8, "boxes": 1}, passes_per_s=[10, 9, 11], peak_mib=100.0)
+    published.update(whole={"seconds": 90.0, "passes": 8, "boxes": 1}, passes_per_s=[10, 9, 11], peak_mib=100.0, peak_whole=True)
     exact.update(seconds_per_picture=[30.0, 30.0, 30.0], passes_per_s=[10, 9, 11], peak_mib=100.0, whole=None, peak_whole=False)
     record["contenders"][2:] = [{**Row.refuse(choose("cpu", ["int8"])[0], "no bundle").to_dict()}, exact]
     lines = markdown(record).splitlines()
