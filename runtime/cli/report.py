@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from engine.methods import DEFAULT_METHOD, METHODS
 from runtime.cli.inputs import Source
 from runtime.cli.tables import answers_table, counted, pictures_table
 from runtime.localization import Localization
@@ -51,3 +52,7 @@ class Report:
             f"{passes} {'pass' if passes == 1 else 'passes'}, {seconds:.1f} s"
         )
         self.console.print(Text(line, "dim"), soft_wrap=True)
+        method = info.get("method", DEFAULT_METHOD)
+        if METHODS[method].family != "masked":
+            told = f"`{method}` always sees something: whether a thing is there, `--method {DEFAULT_METHOD}` tells"
+            self.console.print(Text(told, "dim"), soft_wrap=True)

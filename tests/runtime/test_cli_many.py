@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from runtime.cli import aliases, inputs
 from runtime.cli.app import app
+from runtime.cli.report import Report
 from runtime.errors import PictureError
 from runtime.videos import read_frames
 from tests.runtime.samples import noise
@@ -257,3 +258,11 @@ def test_every_help_has_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert "vlscore " in result.stdout.replace("\n", " ")
     assert all(len(line) <= 100 for line in result.stdout.splitlines())
+
+
+def test_a_method_that_always_sees_something_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    info = {"model": "RN50", "weights": "openai", "trained": True, "precision": "fp32", "device": "cpu", "backend": "here"}
+    Report().summary({**info, "method": "grad-eclip"}, 1, 0.1)
+    assert "whether a thing is there, `--method vl-score` tells" in capsys.readouterr().out
+    Report().summary({**info, "method": "score-cam"}, 1, 0.1)
+    assert "whether a thing is there" not in capsys.readouterr().out
