@@ -104,11 +104,13 @@ def refuse_dense(method: Method, what: str) -> None:
         raise ArgumentError(f"`{what}` spends masked passes, and `{method.name}` takes none: its answers are whole at once")
 
 
-def refuse_chosen(method: Method, what: str) -> None:
-    """Refuse answers that grow where a method's passes follow from the question."""
-    refuse_dense(method, what)
+def refuse_watching(method: Method, affinity: bool) -> None:
+    """Refuse answers that grow where a method's passes follow from the question, or need another pass to be spread by."""
+    refuse_dense(method, "watch")
     if method.head is not None:
-        raise ArgumentError(f"`{what}` gives answers before all passes are run, and `{method.name}` has none then; use `locate`")
+        raise ArgumentError(f"`watch` gives answers before all passes are run, and `{method.name}` has none then; use `locate`")
+    if affinity:
+        raise ArgumentError("`watch` spreads no maps by affinity; open the model without `affinity`, or use `locate`")
 
 
 def check_affinity(manifest: Manifest, folder: Path, windows: int) -> None:

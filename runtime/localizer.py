@@ -22,9 +22,9 @@ from runtime.checks import (
     check_switches,
     fitting_scene,
     open_method,
-    refuse_chosen,
     refuse_dense,
     refuse_one_picture,
+    refuse_watching,
 )
 from runtime.classify import Label, classify, detect
 from runtime.dense import Asking, open_dense, open_ties
@@ -297,7 +297,7 @@ class Localizer:
         gone on with, for a further question; other scenes give one answer.
         """
         check_sure(sure)
-        refuse_chosen(self.method, "watch")
+        refuse_watching(self.method, self.ties is not None)
         queries = as_queries(query, self.templates)
         if isinstance(picture, Scene):
             seen: Pixels | Scene = fitting_scene(picture, self.manifest, self.fingerprint, self.spec)

@@ -105,6 +105,8 @@ def test_affinity_spreads_any_map(bundle: Path, tmp_path: Path, method: str) -> 
     assert not np.array_equal(tied.locate(scene, "a cat").map, plain.locate(scene, "a cat").map)
     with pytest.raises(SceneError, match="`affinity=True`"):
         tied.locate(plain.encode(configs.photo("cat")), "a cat")
+    with pytest.raises(ArgumentError, match=r"`watch` sp"):
+        tied.watch(configs.photo("cat"), "a cat")
 
 
 def test_windows_are_averaged_cell_by_cell() -> None:
