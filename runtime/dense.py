@@ -11,7 +11,7 @@ import numpy as np
 from engine import dense
 from engine.boxes import Boxes, find_boxes
 from engine.dense import Words
-from engine.manifest import DENSE, PROMPTED, Manifest, fingerprint
+from engine.manifest import DENSE, Manifest, fingerprint
 from engine.methods import AFFINITY, Method
 from engine.outline import shrink
 from engine.saliency import normalise, to_picture
@@ -25,6 +25,7 @@ from runtime.pictures import Pixels
 from runtime.query import Query
 from runtime.scene import Floats, Scene
 from runtime.text import TextEncoder, mentions
+from runtime.word_graph import WordGraph
 
 PUBLISHED_SCALE = 100.0  # the logit scale of the models that `kappa` was chosen for
 OpenSession = Callable[[str], Session]  # a graph of the bundle by its name
@@ -139,15 +140,13 @@ class DenseAnswerer:
         background: Sequence[str],
         asking: Asking,
         logit_scale: float,
-        prompted: tuple[Session, int] | None = None,
+        prompted: WordGraph | None = None,
     ) -> None:
-        """Let the nouns of `background` compete with what is asked; `prompted` is the graph of words, and how many it takes."""
+        """Let the nouns of `background` compete with what is asked; `prompted` is the graph that words go into, if they do."""
         self.method, self.text, self.spec, self.templates = method, text, spec, asking.templates
         self.nouns = tuple(background)
-        self.prompted: Session | None = None if prompted is None else prompted[0]
-        self.affinity = asking.affinity
+        self.prompted, self.affinity = prompted, asking.affinity
         self.kappa = method.kappa * logit_scale / PUBLISHED_SCALE
-        self.prompts = 0 if prompted is None else prompted[1]
 
     def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
         """Answer queries, whose unit embeddings are `texts` `(Q, D)`; they compete with each other."""
@@ -183,7 +182,7 @@ class DenseAnswerer:
             maps = dense.shares(features, words, kappa)
         return np.asarray(maps.reshape(len(words.asked), *kept.shape[1:3]), np.float32)
 
-    def prompted_maps(self, session: Session, evidence: Evidence, words: Words) -> Floats:
+    def prompted_maps(self, graph: WordGraph, evidence: Evidence, words: Words) -> Floats:
         """The maps `(Q, h, w)` of questions whose words go into a graph, several at a time."""
         texts = words.asked
         if self.method.ask == "against":
@@ -193,12 +192,7 @@ class DenseAnswerer:
                     "at once, or name what else may be there, `background=[...]`"
                 )
             texts = dense.against(words, evidence.arrays["patches"], self.kappa)
-        found = []
-        for start in range(0, len(texts), self.prompts):
-            part = np.zeros((self.prompts, texts.shape[1]), np.float32)
-            part[: len(texts) - start] = texts[start : start + self.prompts]
-            found.append(session.run({"stream": evidence.arrays["stream"], "texts": part})["maps"][: len(texts) - start])
-        return np.concatenate(found)
+        return graph.run(evidence.arrays["stream"], texts, "maps")
 
     @cached_property
     def nothing(self) -> Floats:
@@ -259,9 +253,7 @@ def open_dense(
     nouns = asking.background
     if nouns is None:
         nouns = (manifest.nouns or BACKGROUND) if method.background else ()
-    name, prompted = f"{PROMPTED}{method.name}", None
-    if name in manifest.graphs:
-        prompted = session(name), manifest.graphs[name].inputs["texts"][1][0]
+    prompted = WordGraph.of(method, manifest, session)
     answerer = DenseAnswerer(method, text, spec, nouns, asking, manifest.logit_scale, prompted)
     return Dense(DenseEncoder(manifest, method, looker, spec), answerer)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.manifest import PROMPTED, Manifest
+from engine.manifest import Manifest
 from engine.methods import DEFAULT_METHOD, Method
 from engine.saliency import sum_maps
 from engine.score_cam import TOP, Flags, probabilities, softmax_weights, top_channels
@@ -25,6 +25,7 @@ from runtime.query import Query
 from runtime.refine import Refiner
 from runtime.scene import Floats, Scene
 from runtime.text import TextEncoder, mentions
+from runtime.word_graph import WordGraph
 
 Ask = Callable[[Floats], Floats]
 STEP = 2  # batches between two reports of progress
@@ -34,17 +35,11 @@ STEP = 2  # batches between two reports of progress
 class Ranking:
     """Which maps a question chooses, by a graph that its words go into. Holds no scene; safe to share between threads."""
 
-    session: Session
-    rows: int  # texts per run
+    words: WordGraph
 
     def chosen(self, scene: Scene, texts: Floats) -> Flags:
         """The maps `(Q, K)` that gScoreCAM runs for unit texts `(Q, D)`."""
-        stream, found = np.ascontiguousarray(scene.maps.reshape(len(scene.maps), -1).T), []
-        for start in range(0, len(texts), self.rows):
-            part = np.zeros((self.rows, texts.shape[1]), np.float32)
-            part[: len(texts) - start] = texts[start : start + self.rows]
-            found.append(self.session.run({"stream": stream, "texts": part})["slopes"][: len(texts) - start])
-        slopes = np.concatenate(found)
+        slopes = self.words.run(np.ascontiguousarray(scene.maps.reshape(len(scene.maps), -1).T), texts, "slopes")
         if not np.isfinite(slopes).all():
             raise BundleError("the model's gradients hold NaN or infinity; build the bundle again (fp32 if it is fp16)")
         return top_channels(slopes)
@@ -179,10 +174,8 @@ def open_masked(
     saliency = session("saliency")
     if method.family != "masked" or method.name == DEFAULT_METHOD:
         return Answerer(manifest, saliency, spec, asking.affinity)
-    ranking = None
-    if method.head is not None:
-        name = f"{PROMPTED}{method.name}"
-        ranking = Ranking(session(name), manifest.graphs[name].inputs["texts"][1][0])
+    words = WordGraph.of(method, manifest, session)
+    ranking = None if words is None else Ranking(words)
     return ScoreCamAnswerer((method, manifest), saliency, spec, text, asking, ranking)
 
 
