@@ -10,7 +10,10 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from runtime.encoder import StreamProgress
 
 NARROW = 140  # columns that the tables need
 
@@ -45,6 +48,29 @@ def expected_errors(*kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def pictures_bar(doing: str, lines: bool = False) -> Iterator[StreamProgress]:
+    """Count pictures on stderr, with the time left: a bar on a terminal, from the first one on; elsewhere nothing, or `lines`."""
+    shown = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TextColumn("pictures,"))
+    times = (TimeElapsedColumn(), TextColumn("so far,"), TimeRemainingColumn(), TextColumn("left"))
+    hidden = not shown.is_terminal
+    progress = Progress(*columns, *times, console=shown, transient=not lines, disable=hidden, speed_estimate_period=600)
+    task = progress.add_task(doing, total=None)
+
+    def tick(done: int, total: int | None) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+        if hidden and lines and total is not None and (done == total or done % max(1, total // 10) == 0):
+            shown.print(f"{doing}: {done} of {total} pictures", highlight=False)
+
+    try:
+        yield tick
+    finally:
+        if progress.live.is_started:  # stopping an idle one would print an empty line
+            progress.stop()
 
 
 @contextmanager

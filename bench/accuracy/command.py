@@ -7,22 +7,19 @@ import json
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 from bench.accuracy.evaluation import SPLITS, Evaluation, Settings
 from bench.accuracy.report import show
 from bench.accuracy.run import CHOICES, REPORTED, Results, clock, run
-from bench.terminal import expected_errors, positive, several, wide_console, write_text
+from bench.terminal import expected_errors, pictures_bar, positive, several, wide_console, write_text
 from bench.world.read import PICTURES
 from engine.spec import SPECS
-from runtime.encoder import StreamProgress as Tick
 from runtime.errors import VlscoreError
 
 
@@ -38,7 +35,7 @@ def measure(asked: Namespace, console: Console) -> Results:
     settings = Settings(**{each.name: getattr(asked, each.name) for each in fields(Settings)})
     started, files = time.perf_counter(), []
     with tempfile.TemporaryDirectory(prefix="vlscore-accuracy-") as temporary:
-        evaluation = Evaluation(settings, asked.cache or Path(temporary), bar)
+        evaluation = Evaluation(settings, asked.cache or Path(temporary), lambda doing: pictures_bar(f"encoding {doing}"))
         # A search is thousands of tiny matrix products, which several threads only make slower.
         with threadpool_limits(1, user_api="blas"):
             results = run(evaluation, lambda step: console.print(f"[dim]{step}[/]"))
@@ -62,26 +59,6 @@ def draw(evaluation: Evaluation, results: Results, folder: Path) -> list[Path]:
     spec = results.best.trial.spec if results.best else evaluation.spec
     with clock(results, "plots"):
         return [*draw_all(results, folder), *(draw_gallery(evaluation, splits[0], spec, folder) if splits else [])]
-
-
-@contextmanager
-def bar(doing: str) -> Iterator[Tick]:
-    """A progress bar on stderr that appears with the first picture encoded."""
-    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TextColumn("pictures,"))
-    times = (TimeElapsedColumn(), TextColumn("so far,"), TimeRemainingColumn(), TextColumn("left"))
-    shown = Console(stderr=True)
-    progress = Progress(*columns, *times, console=shown, transient=True, disable=not shown.is_terminal, speed_estimate_period=600)
-    task = progress.add_task(f"encoding {doing}", total=None)
-
-    def tick(done: int, total: int | None) -> None:
-        progress.start()
-        progress.update(task, completed=done, total=total)
-
-    try:
-        yield tick
-    finally:
-        if progress.live.is_started:  # stopping an idle one would print an empty line
-            progress.stop()
 
 
 def parse(arguments: Sequence[str] | None = None) -> Namespace:

@@ -6,13 +6,11 @@ import argparse
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.evaluate.answers import FolderAnswers, ModelAnswers
 from bench.evaluate.data import DataError, DataSet
@@ -25,8 +23,8 @@ from bench.evaluate.layouts.world import world
 from bench.evaluate.layouts.wsol import FOLDERS, wsol
 from bench.evaluate.records import RUN, Records, read_records
 from bench.evaluate.report import about, to_markdown, write_report
-from bench.evaluate.run import Tick, Work, run, summary
-from bench.terminal import expected_errors, positive, several, wide_console
+from bench.evaluate.run import Work, run, summary
+from bench.terminal import expected_errors, pictures_bar, positive, several, wide_console
 from engine.methods import DEFAULT_METHOD, METHODS
 from engine.metrics.max_box import SIDE
 from engine.spec import SPECS, Spec
@@ -59,7 +57,7 @@ def evaluate(asked: Namespace, console: Console) -> None:
         answers = answers_of(asked, data, localizer)
         records = Records(asked.out, about(asked, data, spec, kernels, localizer), asked.shard)
         try:
-            with bar(data.name) as tick:
+            with pictures_bar(data.name, lines=True) as tick:
                 run(Work(data, answers, spec, asked.protocols, kernels, asked.dump), records, asked.shard, tick)
         finally:
             records.close()
@@ -109,23 +107,6 @@ def open_model(asked: Namespace, spec: Spec) -> Localizer:
     """The model that answers."""
     options = {name: getattr(asked, name) for name in ("method", "device", "preset", "threads", "windows", "affinity")}
     return Localizer(asked.model, spec=spec, **options)
-
-
-@contextmanager
-def bar(doing: str) -> Iterator[Tick]:
-    """Progress with the time left: a bar on a terminal, a line now and then anywhere else."""
-    shown = Console(stderr=True)
-    columns = (TextColumn(f"{doing}"), BarColumn(32), MofNCompleteColumn(), TextColumn("pictures,"))
-    times = (TimeElapsedColumn(), TextColumn("so far,"), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, *times, console=shown, disable=not shown.is_terminal, speed_estimate_period=600) as progress:
-        task = progress.add_task(doing, total=None)
-
-        def tick(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-            if not shown.is_terminal and (done == total or done % max(1, total // 10) == 0):
-                shown.print(f"{doing}: {done} of {total} pictures", highlight=False)
-
-        yield tick
 
 
 def shard_of(text: str) -> tuple[int, int]:
