@@ -143,7 +143,7 @@ def compare_answer(
     """The largest difference of the saliency, and the agreement of the boxes, for the reference's scores of a sample."""
     scores = np.full(len(scene.maps), -1.0, dtype=np.float32)
     scores[sample] = sampled
-    outline = localizer.answerer.outline_of(scene)
+    outline = scene.outline_for(localizer.spec)
     wanted = follow(normalise(reference.saliency(scene.maps, scores, localizer.manifest.logit_scale)), outline)
     boxes = find_boxes(to_picture(wanted, scene.frame, localizer.spec.resize, localizer.spec.interpolation), localizer.spec)
     return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)

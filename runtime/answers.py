@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from engine.boxes import Boxes, find_boxes
 from engine.manifest import Manifest
-from engine.outline import Outline
 from engine.prediction import expected_error
 from engine.saliency import SaliencyOptions, normalise, to_picture, weigh_maps
 from engine.spec import Spec
 from runtime.backends.session import Session
 from runtime.dense import spread_by_affinity
-from runtime.errors import BundleError, SceneError
+from runtime.errors import BundleError
 from runtime.findings import Findings
 from runtime.localization import Localization
 from runtime.query import Query
@@ -42,7 +41,7 @@ class Answerer:
         self, scene: Scene, queries: Sequence[Query], texts: Floats, findings: Findings | None = None
     ) -> list[Localization]:
         """Answer queries, whose unit embeddings are `texts` `(Q, D)`, with what was run of the scene for them."""
-        outline = self.outline_of(scene)
+        outline = scene.outline_for(self.spec)
         height, width = scene.frame.picture_hw
         keep = len(queries) * height * width <= KEPT_PIXELS
         found = []
@@ -126,17 +125,6 @@ class Answerer:
         last = self.last
         if last is not None and last[0] is gone:
             self.last = None
-
-    def outline_of(self, scene: Scene) -> Outline | None:
-        """The outlines that the saliency of a scene follows, if the spec wants any."""
-        if self.spec.outline == "grid":
-            return None
-        if scene.outline is None:
-            raise SceneError(
-                f"spec `{self.spec.name}` wants `outline` = `picture`, but this scene holds no outlines of its picture; encode "
-                f"the picture again, or ask with `outline` = `grid`"
-            )
-        return scene.outline
 
     def error(self, findings: Findings | None, text: Floats) -> float | None:
         """How far the map in [0, 1] may be from the exact one, on average over its cells; None where nothing can tell."""

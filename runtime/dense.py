@@ -18,23 +18,18 @@ from engine.saliency import normalise, to_picture
 from engine.spec import Spec
 from runtime.backends.session import Session
 from runtime.encoder import StreamProgress
-from runtime.errors import QueryError, SceneError
+from runtime.errors import SceneError
 from runtime.evidence import Evidence, Looker
 from runtime.localization import Localization
 from runtime.pictures import Pixels
 from runtime.query import Query
+from runtime.rivals import Rivals, refuse_alone, usual_rivals
 from runtime.scene import Floats, Scene
-from runtime.text import TextEncoder, mentions
+from runtime.text import TextEncoder
 from runtime.word_graph import WordGraph
 
 PUBLISHED_SCALE = 100.0  # the logit scale of the models that `kappa` was chosen for
 OpenSession = Callable[[str], Session]  # a graph of the bundle by its name
-
-# Nouns of backgrounds that compete with what is asked, as the published segmentation recipes for Pascal VOC list them.
-BACKGROUND = (
-    "sky", "wall", "tree", "wood", "grass", "road", "sea", "river", "mountain", "sands", "desk", "bed", "building", "cloud",
-    "lamp", "door", "window", "wardrobe", "ceiling", "shelf", "curtain", "stair", "floor", "hill", "rail", "fence",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ class DenseAnswerer:
     ) -> None:
         """Let the nouns of `background` compete with what is asked; `prompted` is the graph that words go into, if they do."""
         self.method, self.text, self.spec, self.templates = method, text, spec, asking.templates
-        self.nouns = tuple(background)
+        self.rivals = Rivals(text, asking.templates, tuple(background))
         self.prompted, self.affinity = prompted, asking.affinity
         self.kappa = method.kappa * logit_scale / PUBLISHED_SCALE
 
@@ -153,9 +148,7 @@ class DenseAnswerer:
         maps = self.maps(scene.evidence[self.method.name], scene, self.words(queries, texts))
         if self.affinity:
             maps = spread_by_affinity(scene, maps)
-        outline = scene.outline if self.spec.outline == "picture" else None
-        if self.spec.outline == "picture" and outline is None:
-            raise SceneError("this scene holds no outlines of its picture; encode it again, or ask with `outline` = `grid`")
+        outline = scene.outline_for(self.spec)
         found = []
         for query, text, plane in zip(queries, texts, maps, strict=True):
             saliency = normalise(plane) if outline is None else outline.follow(normalise(plane))
@@ -186,11 +179,7 @@ class DenseAnswerer:
         """The maps `(Q, h, w)` of questions whose words go into a graph, several at a time."""
         texts = words.asked
         if self.method.ask == "against":
-            if len(words.asked) + len(words.others) < 2:
-                raise QueryError(
-                    f"method `{self.method.name}` shows where words beat other words, and there are none: ask for several things "
-                    "at once, or name what else may be there, `background=[...]`"
-                )
+            refuse_alone(f"method `{self.method.name}`", len(words.asked) + len(words.others))
             texts = dense.against(words, evidence.arrays["patches"], self.kappa)
         return graph.run(evidence.arrays["stream"], texts, "maps")
 
@@ -201,13 +190,7 @@ class DenseAnswerer:
 
     def words(self, queries: Sequence[Query], texts: Floats) -> Words:
         """What is asked, and what competes with it: of the background, all nouns that no question names."""
-        rows = [row for row, noun in enumerate(self.nouns) if not any(mentions(query, noun) for query in queries)]
-        return Words(texts, self.background[rows] if rows else np.zeros((0, texts.shape[1]), np.float32), self.nothing)
-
-    @cached_property
-    def background(self) -> Floats:
-        """The embeddings `(K, D)` of the nouns that compete."""
-        return self.text.embed([Query((noun,), self.templates) for noun in self.nouns])
+        return Words(texts, self.rivals.to(queries, texts), self.nothing)
 
     def localization(self, scene: Scene, query: Query, text: Floats, plane: Floats, saliency: Floats) -> Localization:
         """Cut the boxes of one query out of its saliency in [0, 1]; `plane` is the map before."""
@@ -252,7 +235,7 @@ def open_dense(
     looker = Looker(manifest, method.name, session(f"{DENSE}{method.name}"), asking.windows)
     nouns = asking.background
     if nouns is None:
-        nouns = (manifest.nouns or BACKGROUND) if method.background else ()
+        nouns = usual_rivals(manifest) if method.background else ()
     prompted = WordGraph.of(method, manifest, session)
     answerer = DenseAnswerer(method, text, spec, nouns, asking, manifest.logit_scale, prompted)
     return Dense(DenseEncoder(manifest, method, looker, spec), answerer)

@@ -16,7 +16,8 @@ from engine.frame import Frame
 from engine.methods import METHODS, READY
 from engine.outline import Outline
 from engine.prediction import Kernel, Regression
-from engine.spec import Base
+from engine.spec import Base, Spec
+from runtime.errors import SceneError
 from runtime.evidence import Evidence
 
 Floats = NDArray[np.float32]
@@ -68,6 +69,17 @@ class Scene:
     def outline(self) -> Outline | None:
         """The outlines of the picture, which a saliency map can follow; gathered once for all queries."""
         return None if self.guide is None else Outline(self.guide, (self.maps.shape[1], self.maps.shape[2]))
+
+    def outline_for(self, spec: Spec) -> Outline | None:
+        """The outlines that a saliency map follows under a spec, if it wants any."""
+        if spec.outline == "grid":
+            return None
+        if self.outline is None:
+            raise SceneError(
+                f"spec `{spec.name}` wants `outline` = `picture`, but this scene holds no outlines of its picture; encode "
+                f"the picture again, or ask with `outline` = `grid`"
+            )
+        return self.outline
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -15,16 +15,17 @@ from engine.score_cam import TOP, Flags, probabilities, softmax_weights, top_cha
 from engine.spec import Spec
 from runtime.answers import Answerer
 from runtime.backends.session import Session
-from runtime.dense import BACKGROUND, Asking
+from runtime.dense import Asking
 from runtime.encoder import Progress
-from runtime.errors import BundleError, QueryError, SceneError
+from runtime.errors import BundleError, SceneError
 from runtime.findings import Findings
 from runtime.localization import Localization
 from runtime.presets import LEAST, PassPlan
 from runtime.query import Query
 from runtime.refine import Refiner
+from runtime.rivals import Rivals, refuse_alone, usual_rivals
 from runtime.scene import Floats, Scene
-from runtime.text import TextEncoder, mentions
+from runtime.text import TextEncoder
 from runtime.word_graph import WordGraph
 
 Ask = Callable[[Floats], Floats]
@@ -60,10 +61,10 @@ class ScoreCamAnswerer(Answerer):
         """Let nouns of backgrounds compete where scores are probabilities."""
         method, manifest = model
         super().__init__(manifest, saliency, spec, asking.affinity)
-        self.method, self.logit_scale, self.text, self.ranking = method, manifest.logit_scale, text, ranking
-        self.templates = asking.templates
-        self.nouns = tuple(manifest.nouns or BACKGROUND) if asking.background is None else tuple(asking.background)
-        self.rivals: Floats | None = None  # of one call's questions
+        self.method, self.logit_scale, self.ranking = method, manifest.logit_scale, ranking
+        nouns = usual_rivals(manifest) if asking.background is None else tuple(asking.background)
+        self.rivals = Rivals(text, asking.templates, nouns)
+        self.competing: Floats | None = None  # embeddings of the nouns that compete with one call's questions
 
     def answer(
         self, scene: Scene, queries: Sequence[Query], texts: Floats, findings: Findings | None = None
@@ -71,14 +72,9 @@ class ScoreCamAnswerer(Answerer):
         """Answer queries, which compete with each other and with all nouns that none of them names."""
         if self.spec.score_space != "probability":
             return super().answer(scene, queries, texts, findings)
-        others = [Query((noun,), self.templates) for noun in self.nouns if not any(mentions(query, noun) for query in queries)]
-        if len(queries) + len(others) < 2:
-            raise QueryError(
-                "`score_space` = `probability` shows where words beat other words, and there are none: ask for several things at "
-                "once, or name what else may be there, `background=[...]`"
-            )
         one_call = copy.copy(self)  # other threads ask other questions
-        one_call.rivals = self.text.embed(others) if others else texts[:0]
+        one_call.competing = self.rivals.to(queries, texts)
+        refuse_alone("`score_space` = `probability`", len(queries) + len(one_call.competing))
         return super(ScoreCamAnswerer, one_call).answer(scene, queries, texts, findings)
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -107,7 +103,7 @@ class ScoreCamAnswerer(Answerer):
 
     def probabilities(self, scene: Scene, texts: Floats, ask: Ask) -> Floats:
         """The probability `(Q, K)` of each text among all, and the nouns of backgrounds that nobody asked for."""
-        words = texts if self.rivals is None else np.concatenate([texts, self.rivals])
+        words = texts if self.competing is None else np.concatenate([texts, self.competing])
         return probabilities(ask(words) + (words @ scene.base)[:, None], self.logit_scale)[: len(texts)]
 
     def localization(
