@@ -29,9 +29,10 @@ class MethodError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: its family, the towers it is defined for, and how it is asked."""
+    """One method: where it was published, its family, the towers it is defined for, and how it is asked."""
 
     name: str
+    paper: str
     family: Family
     towers: tuple[Tower, ...]
     head: Head | None = None  # how its own graphs are made; none where those of every bundle do
@@ -55,36 +56,46 @@ class Method:
 
 
 DEFAULT_METHOD, AFFINITY = "vl-score", "affinity"
-VL_SCORE = Method(DEFAULT_METHOD, "masked", BOTH, background=False, presets=("exact", "fast", "instant"))
+VL_SCORE = Method(DEFAULT_METHOD, "Gao & Wang 2022", "masked", BOTH, background=False, presets=("exact", "fast", "instant"))
 
 METHODS = {
     row.name: row
     for row in (
         VL_SCORE,
         # The same masked copies in another way: no base picture; all of them, or those that the words' gradient ranks highest.
-        Method("score-cam", "masked", BOTH, presets=("exact", "fast", "instant")),
-        Method("gscorecam", "masked", RESNET, Head("channels")),
+        Method("score-cam", "Wang et al. 2020", "masked", BOTH, presets=("exact", "fast", "instant")),
+        Method("gscorecam", "Chen et al. 2022", "masked", RESNET, Head("channels")),
         # The last block in another way: which attention, whether its residual and MLP are kept.
-        Method("tokens", "dense", VIT, Head(residual="stream", ffn=True)),
-        Method("maskclip", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True), threshold=0.3),
-        Method("maskclip-bare", "dense", VIT, Head(terms=("own",))),
-        Method("sclip", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True)),
-        Method("cliptrase", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True)),
-        Method("clearclip", "dense", VIT, Head(terms=("qq",)), kappa=50.0),
-        Method("naclip", "dense", BOTH, Head(terms=("kk",), nearby=5.0), threshold=0.3),
-        Method("resclip", "dense", VIT, Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0)),
+        Method("tokens", "Radford et al. 2021", "dense", VIT, Head(residual="stream", ffn=True)),
+        Method("maskclip", "Zhou et al. 2022", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True), threshold=0.3),
+        Method("maskclip-bare", "Zhou et al. 2022", "dense", VIT, Head(terms=("own",))),
+        Method("sclip", "Wang et al. 2024", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True)),
+        Method("cliptrase", "Shao et al. 2024", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True)),
+        Method("clearclip", "Lan et al. 2024", "dense", VIT, Head(terms=("qq",)), kappa=50.0),
+        Method("naclip", "Hajimiri et al. 2025", "dense", BOTH, Head(terms=("kk",), nearby=5.0), threshold=0.3),
+        Method(
+            "resclip", "Yang et al. 2025", "dense", VIT, Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0)
+        ),
         Method(
             "itaclip",
+            "Aydın et al. 2025",
             "dense",
             VIT,
             Head(terms=("qq", "kk"), mixed=(7, 8, 10), mixed_terms=("qq", "kk"), share=0.5, residual="stream"),
         ),
         # A second stream through the last blocks.
         Method(
-            "surgery", "dense", BOTH, Head(blocks=6, dual=True, terms=("vv",), residual="stream"), ask="surgery", threshold=0.6
+            "surgery",
+            "Li et al. 2023",
+            "dense",
+            BOTH,
+            Head(blocks=6, dual=True, terms=("vv",), residual="stream"),
+            ask="surgery",
+            threshold=0.6,
         ),
         Method(
             "gem",
+            "Bousselham et al. 2024",
             "dense",
             VIT,
             Head(blocks=6, dual=True, terms=("vv", "kk", "qq"), mean=True, unit=True, rounds=1, residual="stream"),
@@ -93,12 +104,14 @@ METHODS = {
         # Patches that resemble each other.
         Method(
             "sc-clip",
+            "Bai et al. 2024",
             "dense",
             VIT,
             Head("similar", terms=("kk", "similar"), mean=True, residual="class", similarity=Similarity("lof")),
         ),
         Method(
             "sfp",
+            "Jin et al. 2025",
             "dense",
             VIT,
             Head(
@@ -109,17 +122,28 @@ METHODS = {
                 similarity=Similarity("class", second=("similar",), floored=True),
             ),
         ),
-        Method("cliper", "dense", VIT, Head("layers"), ask="layers", kappa=100.0),
+        Method("cliper", "Sun et al. 2025", "dense", VIT, Head("layers"), ask="layers", kappa=100.0),
         # How each patch moves the embedding: linear in the text, so that these are features too.
-        Method("grad-eclip", "dense", BOTH, Head("grad-eclip"), ask="relu", background=False, threshold=0.2),
-        Method("grad-cam", "dense", BOTH, Head("grad-cam"), ask="relu", background=False, threshold=0.2),
-        Method("textspan", "dense", VIT, Head("textspan"), ask="relu", background=False, threshold=0.2),
+        Method("grad-eclip", "Zhao et al. 2024", "dense", BOTH, Head("grad-eclip"), ask="relu", background=False, threshold=0.2),
+        Method("grad-cam", "Selvaraju et al. 2017", "dense", BOTH, Head("grad-cam"), ask="relu", background=False, threshold=0.2),
+        Method("textspan", "Gandelsman et al. 2024", "dense", VIT, Head("textspan"), ask="relu", background=False, threshold=0.2),
         # Words go into the graph, through the last blocks and back.
-        Method("legrad", "prompted", VIT, Head("legrad", blocks=2), ask="given", background=False, threshold=0.5),
+        Method(
+            "legrad",
+            "Bousselham et al. 2025",
+            "prompted",
+            VIT,
+            Head("legrad", blocks=2),
+            ask="given",
+            background=False,
+            threshold=0.5,
+        ),
         # Eight blocks tell which patches belong together; the words go through the last one alone.
-        Method("clip-es", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
-        Method("grad-cam-plus", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False),
-        Method(AFFINITY, "refinement", VIT, Head("affinity", blocks=8)),
+        Method("clip-es", "Lin et al. 2023", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
+        Method(
+            "grad-cam-plus", "Chattopadhay et al. 2018", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False
+        ),
+        Method(AFFINITY, "Lin et al. 2023", "refinement", VIT, Head("affinity", blocks=8)),
     )
 }
 READY = tuple(name for name, row in METHODS.items() if row.head is None)  # in every bundle, without graphs of their own

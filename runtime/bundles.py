@@ -117,7 +117,7 @@ def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None =
     manifest, digest = parse_manifest(data, folder), hashlib.sha256(data).hexdigest()
     if sha256 is not None and (not isinstance(sha256, str) or digest != sha256.lower()):
         raise BundleError(
-            f"bundle `{folder}` has the hash {digest}, but {shown(sha256)} was asked for; `python -m runtime doctor` shows it"
+            f"bundle `{folder}` has the hash {digest}, but {shown(sha256)} was asked for; `vlscore doctor` shows it"
         )
     for fault in signature_faults(manifest):
         raise BundleError(f"bundle `{folder}` contradicts itself: {fault}; {repair(manifest, folder)}")

@@ -63,7 +63,7 @@ def open_tensorrt(wish: Wish) -> Backend:
     return TensorRTBackend.from_options(wish.options, wish.index)
 
 
-# What `auto` tries, in this order, unless `python -m runtime tune` measured better. A card comes before all cores, and ONNX
+# What `auto` tries, in this order, unless `vlscore tune` measured better. A card comes before all cores, and ONNX
 # Runtime before OpenVINO: it opens graphs several times faster, and RN50 runs as fast in float32.
 OPENERS: dict[str, Callable[[Wish], Backend]] = {
     "cuda": open_cuda,

@@ -18,7 +18,7 @@ from runtime.machine import look
 SCHEMA = 1
 FOLDER = ".tuned"  # in the folder of bundles: a bundle may be shared or read-only, a measurement is of this machine
 LIBRARIES = ("onnxruntime", "openvino")
-COMMAND = "`python -m runtime tune`"
+COMMAND = "`vlscore tune`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _path_fault(text: str) -> str:
     if path.exists():
         return "is a device or a pipe: copy it to a file, or pass its bytes"
     if path.parts[0] in ("http:", "https:"):
-        return "does not exist, and addresses are not fetched: download it first and pass the file"
+        return "is an address, and addresses are not fetched: download it first and pass the file"
     if not path.parent.is_dir():
         return f"does not exist, nor does its folder {str(path.parent)!r}: check the path"
     close = difflib.get_close_matches(path.name, islice(os.listdir(path.parent), MOST_NAMES), n=1, cutoff=0.7)

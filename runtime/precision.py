@@ -59,7 +59,7 @@ def cause(backend: Backend, asked: str) -> str:
         )
     return (
         f"this processor has neither avx512_bf16 nor amx_bf16 ({backend.detail}). Leave `precision` out; "
-        "`python -m runtime doctor` lists what runs here"
+        "`vlscore doctor` lists what runs here"
     )
 
 

@@ -89,7 +89,7 @@ def measure(graph: Path, passes: Passes, rounds: int = ROUNDS, tick: Ticker = si
     """Time the masked graph in every setting, fastest first. The rounds go round the settings, so that none has luck."""
     chosen = list(settings(passes.precision))
     if not chosen:
-        raise DeviceError("no device can be used on this machine; `python -m runtime doctor` says why")
+        raise DeviceError("no device can be used on this machine; `vlscore doctor` says why")
     total = len(chosen) * (rounds + 1)
     opened: list[Session] = []
     inputs = passes.example_inputs()

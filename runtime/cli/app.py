@@ -70,6 +70,7 @@ def vlscore(
     Examples:
       vlscore locate street.jpg "a red bus" --out found.png
       vlscore models                    what can be had
+      vlscore methods                   ways of finding things, and who published them
       vlscore doctor                    what this machine can run
     """
     load_defaults(context, config)
@@ -91,6 +92,9 @@ def locate(
     passes: options.Passes = None,
     refine: options.Refine = None,
     method: options.MethodName = "vl-score",
+    background: options.Background = None,
+    windows: options.Windows = 0,
+    affinity: options.Affinity = False,
     spec: options.SpecName = "default",
     threshold: options.Threshold = None,
     temperature: options.Temperature = None,
@@ -124,19 +128,32 @@ def locate(
         targets = plan(sources, wanted)
         from runtime.cli.locate import Request, run
 
+        opening = {
+            "method": method,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+            "preset": preset,
+            "passes": int(passes) if passes is not None and passes.isdecimal() and len(passes) < 10 else passes,
+            "refine": refine,
+            "spec": chosen,
+            "templates": templates,
+            "background": background,
+            "windows": windows,
+            "affinity": affinity,
+        }
         request = Request(
-            *(sources, queries, targets, chosen, model, device, templates, threads),
-            method=method,
-            preset=preset,
-            passes=int(passes) if passes is not None and passes.isdecimal() and len(passes) < 10 else passes,
-            refine=refine,
+            sources,
+            queries,
+            targets,
+            model,
+            opening,
             heat=not no_heat,
             masks=masks,
             quiet=quiet,
             verbose=verbose > 0,
             resume=resume,
             fail_if_absent=fail_if_absent,
-            precision=precision,
         )
         raise typer.Exit(run(request))
 
@@ -254,6 +271,26 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         from runtime.cli.models import run_models
 
         run_models(json)
+
+
+@app.command()
+def methods(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A bundle, by name or folder; else the one shipped.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the methods of localization, and which of them a model can be asked by.
+
+    \b
+    Examples:
+      vlscore methods RN50
+      vlscore locate street.jpg "a red bus" --model RN50 --method maskclip
+    """
+    with told_errors():
+        from runtime.cli.methods import run_methods
+
+        run_methods(model, json)
 
 
 @app.command("app")

@@ -8,11 +8,10 @@ import dataclasses
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from engine.spec import Spec
 from runtime.cli.inputs import Source
 from runtime.cli.outputs import STDOUT, Wanted
 from runtime.files import write_atomically
@@ -66,8 +65,8 @@ def drop_cut_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def answered(target: str, queries: Sequence[str], spec: Spec, model: str) -> set[str]:
-    """The pictures that a `--jsonl` file answers already, for the same queries, spec and model."""
+def answered(target: str, queries: Sequence[str], model: str, same: Mapping[str, Any]) -> set[str]:
+    """The pictures that a `--jsonl` file answers already, for the same queries and model, asked in the `same` way."""
     done: set[str] = set()
     try:
         lines = Path(target).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -76,8 +75,8 @@ def answered(target: str, queries: Sequence[str], spec: Spec, model: str) -> set
     for line in lines:
         with contextlib.suppress(ValueError, TypeError, KeyError):  # a line that somebody else wrote, or that was cut
             entry = json.loads(line)
-            asked = [(answer["query"], answer["spec"]) for answer in entry["answers"]]
-            if asked == [(query, spec.to_dict()) for query in queries] and entry["model"] == model and "error" not in entry:
+            asked = [{name: answer[name] for name in ("query", *same)} for answer in entry["answers"]]
+            if asked == [{"query": query, **same} for query in queries] and entry["model"] == model and "error" not in entry:
                 done.add(entry["picture"])
     return done
 

@@ -6,12 +6,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.spec import Spec
 from runtime import __version__
 from runtime.cli.asking import Asker, Outcome
 from runtime.cli.crops import write_crops
@@ -30,27 +29,19 @@ from runtime.pictures import read_picture
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that `locate` was asked for."""
+    """Everything that `locate` was asked for; `opening` is how the model is opened, by the names of `Localizer`."""
 
     sources: Sequence[Source]
     queries: list[str]
     targets: OutputFiles
-    spec: Spec
-    model: str | None = None
-    device: str = "auto"
-    templates: str | None = None
-    threads: int | None = None
-    method: str = "vl-score"
-    preset: str = "exact"
-    passes: int | str | None = None
-    refine: int | None = None
+    model: str | None
+    opening: Mapping[str, Any]
     heat: bool = True
     masks: bool = False
     quiet: bool = False
     verbose: bool = False
     resume: bool = False
     fail_if_absent: bool = False
-    precision: str | None = None
 
     @property
     def talks(self) -> bool:
@@ -115,22 +106,8 @@ def refuse_missing(sources: Sequence[Source]) -> int:
 
 def open_model(request: Request) -> Localizer:
     """Open the model; saved scenes do not need its image half."""
-    chosen: dict[str, Any] = {  # names, which the options have checked
-        "device": request.device,
-        "precision": request.precision,
-        "preset": request.preset,
-        "passes": request.passes,
-    }
-    return Localizer(
-        request.model,
-        spec=request.spec,
-        templates=request.templates,
-        method=request.method,
-        threads=request.threads,
-        refine=request.refine,
-        scenes_only=all(is_scene(source.name) for source in request.sources),
-        **chosen,
-    )
+    scenes_only = all(is_scene(source.name) for source in request.sources)
+    return Localizer(request.model, scenes_only=scenes_only, **request.opening)
 
 
 def left_to_do(request: Request, localizer: Localizer) -> list[Source]:
@@ -138,7 +115,12 @@ def left_to_do(request: Request, localizer: Localizer) -> list[Source]:
     lines = request.targets.wanted.lines
     if not request.resume or lines is None:
         return list(request.sources)
-    done = answered(lines, request.queries, request.spec, localizer.info["model"])
+    same = {
+        "method": localizer.method.name,
+        "preset": localizer.plan.preset,
+        "spec": localizer.spec.to_dict(),
+    }
+    done = answered(lines, request.queries, localizer.info["model"], same)
     return [source for source in request.sources if str(source) not in done]
 
 

@@ -155,6 +155,16 @@ MethodName: TypeAlias = Annotated[
         autocompletion=lambda: list(METHODS),
     ),
 ]
+Background: TypeAlias = Annotated[
+    list[str] | None,
+    option(METHOD, metavar="WORD", help="A noun that competes with what is asked; else the usual ones. May repeat."),
+]
+Windows: TypeAlias = Annotated[
+    int, option(METHOD, metavar="PIXELS", help="Look at the picture piece by piece, its shorter side brought to so many pixels.")
+]
+Affinity: TypeAlias = Annotated[
+    bool, option(METHOD, "--affinity", help="Transformers: spread maps to patches that belong together, for a pass more.")
+]
 SpecName: TypeAlias = Annotated[str, named(tuple(SPECS), METHOD)]
 GeometryName: TypeAlias = Annotated[str | None, named(GEOMETRIES, METHOD)]
 Threshold: TypeAlias = Annotated[

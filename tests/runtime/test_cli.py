@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from engine.frame import Frame
+from engine.methods import VL_SCORE
 from engine.spec import DEFAULT, Spec
 from runtime import __version__
 from runtime.cli import inputs, outputs, progress
@@ -68,10 +70,10 @@ class Fake:
     opened: dict[str, Any] = {}  # noqa: RUF012 - the latest, for the tests to read
     info: dict[str, Any] = INFO
     manifest = SimpleNamespace(maps=SimpleNamespace(count=MAPS))
-    plan = EXACT
 
     def __init__(self, model: str | None, **options: Any) -> None:
         Fake.opened = {"model": model, **options}
+        self.method, self.plan = VL_SCORE, replace(EXACT, preset=options.get("preset", "exact"))
         self.spec: Spec = options["spec"]
 
     def scenes(self, pictures: Sequence[Path], *, progress: Any, on_skip: Any) -> Iterator[Scene]:
@@ -339,11 +341,13 @@ def test_the_runtimes_warnings_are_one_plain_line(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("folder")
 def test_options_open_the_model_that_was_asked_for() -> None:
     options = ["--model", "M", "--device", "openvino", "--precision", "bf16", "--templates", "a {} there", "--threads", "3"]
+    options += ["--background", "sky", "--background", "grass", "--windows", "336", "--affinity"]
     assert run("a.png", "cat", *options).exit_code == 0
     del Fake.opened["spec"]
     spent = {"method": "vl-score", "preset": "exact", "passes": None, "refine": None}
+    asked = {"background": ["sky", "grass"], "windows": 336, "affinity": True}
     wanted = {"model": "M", "device": "openvino", "precision": "bf16", "templates": "a {} there", "threads": 3}
-    assert Fake.opened == {**wanted, **spent, "scenes_only": False}
+    assert Fake.opened == {**wanted, **spent, **asked, "scenes_only": False}
 
 
 @pytest.mark.usefixtures("folder")

@@ -108,11 +108,13 @@ def test_csv_has_a_line_per_box() -> None:
 @pytest.mark.usefixtures("photos")
 def test_lines_of_json_are_gone_on_with() -> None:
     assert run("photos/0.png", "photos/1.png", "a cat", "--jsonl", "x.jsonl").exit_code == 0
+    assert "done already" not in run("photos/0.png", "a cat", "--preset", "instant", "--jsonl", "x.jsonl", "--resume").stdout
+    assert len(lines(Path("x.jsonl"))) == 3  # another preset is another answer
     with Path("x.jsonl").open("a") as file:
         file.write('{"picture": "photos/2.p')  # as an interrupted run leaves it
     result = run("photos", "a cat", "--jsonl", "x.jsonl", "--resume")
     assert [Path(entry["picture"]).name for entry in lines(Path("x.jsonl"))] == [
-        *("0.png", "1.png", "2.png", "3.png", "4.png"),
+        *("0.png", "1.png", "0.png", "2.png", "3.png", "4.png"),
         "broken.jpg",
     ]
     assert "2 were done already" in result.stdout
@@ -252,12 +254,24 @@ def test_commands_of_other_rooms_are_run_as_they_are(monkeypatch: pytest.MonkeyP
     assert "`bench` is not installed: it comes with the source code" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["", "locate", "classify", "doctor", "tune", "pull", "models"])
+@pytest.mark.parametrize("command", ["", "locate", "classify", "doctor", "tune", "pull", "models", "methods"])
 def test_every_help_has_an_example(command: str) -> None:
     result = CliRunner(env={"COLUMNS": "100"}).invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "vlscore " in result.stdout.replace("\n", " ")
     assert all(len(line) <= 100 for line in result.stdout.splitlines())
+
+
+def test_methods_say_what_a_model_can_be_asked_by() -> None:
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["methods"])
+    rows = {words[0]: words for line in result.stdout.splitlines() if (words := line.split())}
+    assert "ready" in rows["maskclip"]
+    assert rows["naclip"][-4:] == ["not", "added", "one", "pass"]
+    assert "undefined" not in result.stdout
+    assert "not defined for its kind of image encoder: tokens," in result.stdout
+    told = {entry["method"]: entry for entry in json.loads(CliRunner().invoke(app, ["methods", "--json"]).stdout)}
+    assert told["gem"]["state"] == "undefined"
+    assert told["gem"]["paper"] == "Bousselham et al. 2024"
 
 
 def test_a_method_that_always_sees_something_says_so(capsys: pytest.CaptureFixture[str]) -> None:

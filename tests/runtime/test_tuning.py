@@ -29,7 +29,7 @@ def manifest(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_nothing_measured_is_said(manifest: Manifest) -> None:
     found = advice(manifest)
     assert (found.device, found.threads) == (None, None)
-    assert found.reason == "not measured on this machine; `python -m runtime tune` does"
+    assert found.reason == "not measured on this machine; `vlscore tune` does"
 
 
 def test_the_fastest_in_the_bundles_own_precision(manifest: Manifest) -> None:
