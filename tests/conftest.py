@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.heads import Head as Switches
 from tests import configs
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # One of the tiny models, by its file's name, and changes to `export.options.BuildOptions`, into a new bundle of that name.
 MakeBundle = Callable[..., Path]
+PLAIN = (str, int, float, tuple, Switches)  # attributes of a module that its graph follows from
 
 
 class ExportCache:
@@ -47,7 +49,7 @@ class ExportCache:
         from export.weights import state_digest
 
         switches = [
-            (name, type(part).__name__, sorted((k, str(v)) for k, v in vars(part).items() if isinstance(v, str | int | float)))
+            (name, type(part).__name__, sorted((k, str(v)) for k, v in vars(part).items() if isinstance(v, PLAIN)))
             for name, part in module.named_modules()
         ]
         shapes = [(name, tuple(tensor.shape)) for name, tensor in inputs.items()]

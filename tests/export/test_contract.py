@@ -41,6 +41,15 @@ def test_every_family_and_precision_for_cards_keeps_the_rules(make_bundle: MakeB
     assert check_bundle(folder) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["tiny-rn", "tiny-vit"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-symmetric"])
+def test_the_graphs_of_all_methods_have_kernels(make_bundle: MakeBundle, config: str, precision: str) -> None:
+    folder = make_bundle(config, f"{config}-{precision}-methods", precision=precision, methods="all")
+    assert {path.name.partition("-")[0] for path in folder.glob("*-*.onnx")} >= {"dense", "prompted"}
+    assert check_bundle(folder) == []
+
+
 def test_eight_bits_for_cards_lie_over_half_precision(make_bundle: MakeBundle) -> None:
     folder = make_bundle("tiny-rn", "tiny-rn-int8-symmetric-contract", precision="int8-symmetric")
     model = onnx.load(folder / "masked.onnx", load_external_data=False)
