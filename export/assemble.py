@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
+import open_clip
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
 from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Manifest, MapsInfo, MaskInfo, TextInfo
 from export.backbones import Backbone
+from export.coca import AppendedText, asked_once
 from export.contract import check_contract
 from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
@@ -59,9 +61,9 @@ def take_apart(loaded: Loaded, options: BuildOptions) -> Parts:
     encoder, maps = (resnet_parts if isinstance(visual, ModifiedResNet) else vit_parts)(visual, options)
     size = visual.image_size
     side = size if isinstance(size, int) else size[0]
-    text = loaded.model
+    text = AppendedText(loaded.model.text) if isinstance(loaded.model, open_clip.CoCa) else loaded.model
     if options.precision == "fp16":
-        text = copy.deepcopy(loaded.model, {id(loaded.model.visual): None})  # the float32 model stays whole, for the gate
+        text = copy.deepcopy(text, {id(loaded.model.visual): None})  # the float32 model stays whole, for the gate
         to_half(encoder)
         to_half(text)
     return Parts(
@@ -95,7 +97,7 @@ def vit_parts(visual: Tower, options: BuildOptions) -> tuple[ViTEncoder, MapsInf
     components = min(options.components, height * columns - 1, width) if pca else 0
     count = groups * components if pca else raw
     layer = f"blocks 1-{blocks}"
-    encoder = ViTEncoder(visual, source, blocks)
+    encoder = ViTEncoder(asked_once(visual), source, blocks)
     return encoder, MapsInfo(options.map_source, layer, raw, count, height, columns, groups, components)
 
 

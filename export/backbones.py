@@ -1,4 +1,4 @@
-"""Which backbones can be built: open_clip's own model configurations of the two CLIP families, by name or by file."""
+"""Which backbones can be built: open_clip's own model configurations of the two CLIP families and CoCa, by name or by file."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def check_vocabulary(path: Path, text: Mapping[str, Any], merges: Path | None) -
 
 
 def check(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse towers that are neither a CLIP ResNet nor a plain CLIP vision transformer with a CLIP text tower."""
+    """Refuse towers that are neither a CLIP ResNet nor a plain vision transformer, with the text tower of CLIP or CoCa."""
     reason = unsupported(config)
     if reason:
         raise BackboneError(
             f"backbone `{name}` cannot be built: {reason}. Supported are CLIP's ResNets and plain vision transformers "
-            "with CLIP's own text tower; see `python -m export.build --list`"
+            "with the text tower of CLIP or of CoCa; see `python -m export.build --list`"
         )
 
 
@@ -124,7 +124,7 @@ def unsupported(config: Mapping[str, Any]) -> str:
     vision, text = config["vision_cfg"], config["text_cfg"]
     tests = {
         "its image tower is a timm model": "timm_model_name" in vision,
-        "its image tower pools by attention or not at all": bool(vision.get("attentional_pool"))
+        "its image tower pools in two steps, or not at all": vision.get("attentional_pool", False) not in (False, True)
         or vision.get("pool_type", "tok") not in ("tok", "avg"),
         "its attention blocks are not CLIP's": any(
             vision.get(key) for key in ("block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner")
@@ -132,7 +132,9 @@ def unsupported(config: Mapping[str, Any]) -> str:
         "its text tower is a Hugging Face model": "hf_model_name" in text,
         "its tokenizer is not CLIP's": any(key in text for key in ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")),
         "its text tower pools another way": text.get("pool_type", "argmax") != "argmax",
-        "it generates captions (CoCa)": "multimodal_cfg" in config or bool(text.get("embed_cls")),
+        "its texts have a class token, or captions, and not both as CoCa's": ("multimodal_cfg" in config)
+        != bool(text.get("embed_cls")),
+        "its texts are padded with another token than 0": text.get("pad_id", 0) != 0,
         "its pictures are not square": isinstance(vision.get("image_size", 224), list),
     }
     return next((reason for reason, found in tests.items() if found), "")
@@ -144,6 +146,8 @@ def empty_model(backbone: Backbone, quick_gelu: bool | None) -> Any:  # noqa: AN
     if quick_gelu is not None:
         config["quick_gelu"] = quick_gelu
     custom = config.pop("custom_text", False)
+    if "multimodal_cfg" in config:
+        return open_clip.CoCa(**config)
     return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
 
 

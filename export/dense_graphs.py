@@ -130,6 +130,13 @@ def made_head(switches: Switches, blocks: list[Block], head: Head, grid_hw: tupl
 
 
 def refuse_other_pool(method: Method, visual: Visual) -> None:
-    """Refuse towers whose embedding is not read from the class token, as every one of these methods takes it to be."""
+    """Refuse towers whose embedding is not read from the class token, as all but the affinity take it to be."""
+    if method.family == "refinement":
+        return
+    if visual.attn_pool is not None:
+        raise MethodError(
+            f"method `{method.name}` projects patches as the class token is projected, and this model's embedding comes out of a "
+            "pool of attention (CoCa), before which patches have no place among words; ask by `vl-score` or `score-cam`"
+        )
     if visual.pool_type != "tok" or visual.final_ln_after_pool:
         raise MethodError(f"method `{method.name}` reads the class token, and this model's embedding is pooled in another way")

@@ -29,6 +29,15 @@ TINY_VIT: dict[str, Any] = {
     "text_cfg": TEXT,
 }
 
+# The same image tower with CoCa's pool; its texts have a class token behind them.
+TINY_COCA: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {**TINY_VIT["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {**TEXT, "context_length": 76, "layers": 1, "attn_pooler_heads": 2},
+    "custom_text": True,
+}
+
 
 def changed(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
     """A configuration with the value at a path like `text_cfg/width` replaced or added."""

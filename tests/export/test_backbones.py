@@ -78,7 +78,7 @@ def test_nothing_near_is_no_suggestion() -> None:
         ("ViT-B-16-SigLIP", "its image tower is a timm model"),
         ("convnext_base", "its image tower is a timm model"),
         ("EVA01-g-14", "its image tower is a timm model"),
-        ("coca_ViT-B-32", "its image tower pools by attention"),
+        ("coca_roberta-ViT-B-32", "its text tower is a Hugging Face model"),
         ("xlm-roberta-base-ViT-B-32", "its text tower is a Hugging Face model"),
         ("ViT-L-14-CLIPA", "its tokenizer is not CLIP's"),
     ],
@@ -92,14 +92,15 @@ def test_other_families_are_refused_with_the_reason(name: str, reason: str) -> N
     ("path", "value", "reason"),
     [
         ("vision_cfg/timm_model_name", "resnet50", "timm"),
-        ("vision_cfg/attentional_pool", True, "pools by attention"),
-        ("vision_cfg/pool_type", "none", "pools by attention or not at all"),
+        ("vision_cfg/attentional_pool", "parallel", "pools in two steps"),
+        ("vision_cfg/pool_type", "none", "pools in two steps, or not at all"),
         ("vision_cfg/qk_norm", True, "attention blocks"),
         ("text_cfg/hf_model_name", "roberta-base", "Hugging Face"),
         ("text_cfg/hf_tokenizer_name", "t5", "tokenizer"),
         ("text_cfg/pool_type", "last", "text tower pools another way"),
-        ("text_cfg/embed_cls", True, "captions"),
-        ("multimodal_cfg", {}, "captions"),
+        ("text_cfg/embed_cls", True, "class token, or captions, and not both"),
+        ("multimodal_cfg", {}, "class token, or captions, and not both"),
+        ("text_cfg/pad_id", 1, "padded with another token"),
         ("vision_cfg/image_size", [224, 336], "not square"),
     ],
 )
@@ -160,7 +161,8 @@ def test_the_list_holds_what_can_be_built_and_its_weights() -> None:
     assert tuple(names[: len(TABLE)]) == TABLE
     assert len(names) == len(set(names))
     assert all(find_backbone(name) for name in names)
-    assert not any("SigLIP" in name or "coca" in name for name in names)
+    assert not any("SigLIP" in name for name in names)
+    assert {"coca_ViT-B-32", "coca_ViT-L-14"} <= set(names)
     assert {"openai", "laion2b_s34b_b88k", "dfn2b"} <= set(tags("ViT-B-16"))
 
 
