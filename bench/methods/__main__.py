@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.methods import page, speed, world
+from bench.methods import authors, page, speed, world
 from bench.terminal import positive
 from runtime.machine import look
 
@@ -26,6 +26,8 @@ def main() -> None:
         measured.add_argument("--methods", default="", help="names with commas between; all that the bundle has")
         measured.add_argument("--limit", type=positive, default=100 if name == "world" else 7, help="pictures, or rounds")
         measured.add_argument("--record", type=Path, help="the record's file; else in bench/results")
+        if name == "speed":
+            measured.add_argument("--authors", type=Path, help="clones of the authors' repositories, whose code is timed beside")
         if name == "world":
             measured.add_argument("--affinity", action="store_true", help="spread maps to patches that belong together")
     drawn = commands.add_parser("page", help="one picture, a panel for each method")
@@ -33,7 +35,12 @@ def main() -> None:
     drawn.add_argument("picture", type=Path)
     drawn.add_argument("query", nargs="+", help="the first is drawn; the others compete with it")
     drawn.add_argument("--out", type=Path, default=Path("methods.jpg"))
+    compared = commands.add_parser("authors", help="features of the authors' own code beside ours")
+    compared.add_argument("folder", type=Path, help="clones of their repositories")
     options = parser.parse_args()
+    if options.command == "authors":
+        print(*authors.differences(options.folder), sep="\n")
+        return
     if options.command == "page":
         print(page.draw_page(options.model, options.picture, options.query, options.out))
         return
@@ -43,7 +50,7 @@ def main() -> None:
         for row in world.measure(options.model, chosen, options.limit, options.affinity):
             keep(record, vars(options), [row])  # at once: a run that is ended keeps what it has found
     else:
-        keep(record, vars(options), speed.measure(options.model, chosen, options.limit))
+        keep(record, vars(options), speed.measure(options.model, chosen, options.limit, options.authors))
 
 
 def keep(path: Path, options: dict[str, Any], rows: list[dict[str, Any]]) -> None:

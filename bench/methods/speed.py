@@ -2,7 +2,8 @@
 
 Only the graphs are built, into a folder that is gone afterwards. Every method gets one turn per round, odd rounds backwards; the
 figures are medians over the rounds with the middle half of them, and in units of the `image` graph, one plain pass, of the same
-run. What follows a map (outlines, pixels, boxes) is the same for all and not in here.
+run. With clones of the authors' repositories their code takes its turns too, in PyTorch, on the same weights. What follows a map
+(outlines, pixels, boxes) is the same for all and not in here. Masked passes are timed by `bench.compare`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.methods.authors import Look, authors
 from engine import dense
 from engine.dense import Words
 from engine.manifest import DENSE, PROMPTED
@@ -48,11 +50,16 @@ class Timed:
     asks: Session | None
     look_ms: list[float] = field(default_factory=list)
     ask_ms: list[float] = field(default_factory=list)
+    theirs: Look | None = None  # the authors' own code
+    theirs_ms: list[float] = field(default_factory=list)
 
     def turn(self, square: NDArray[np.uint8], words: Words) -> None:
         """Look once and ask once more."""
         took, found = timed(partial(self.looks.run, {"pixels": square}))
         self.look_ms.append(took)
+        if self.theirs is not None:
+            picture = torch.from_numpy(square).permute(0, 3, 1, 2) / 127.5 - 1
+            self.theirs_ms.append(timed(partial(self.theirs, picture))[0])
         if self.method.family == "refinement":
             return
         timed(partial(self.ask, found, words))
@@ -71,19 +78,22 @@ class Timed:
         return ask(features, words)
 
 
-def measure(backbone: str, chosen: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+def measure(backbone: str, chosen: Sequence[str], rounds: int, repositories: Path | None = None) -> list[dict[str, Any]]:
     """Time methods on a backbone, a row each."""
     torch.set_num_threads(default_threads())
     known = find_backbone(backbone)
     loaded = load(known, find_source(known, "none", None), 0)
     parts = take_apart(loaded, BuildOptions())
     named = named_methods(",".join(chosen) or "all", known.family)
-    methods = [method for method in named if method.family != "masked"]  # which looks by passes, timed elsewhere
+    methods = [method for method in named if method.family != "masked"]
+    theirs: dict[str, Look] = {}
+    if repositories is not None and known.family == "vit":
+        theirs = {row.method: look for row, look in authors(repositories, loaded.model.visual)}
     with tempfile.TemporaryDirectory() as place:
         write_graphs(Path(place), loaded, parts, methods)
         backend = open_backend("cpu")
         unit = backend.open(Path(place) / "image.onnx")
-        turns = [opened(backend.open, Path(place), method) for method in methods]
+        turns = [opened(backend.open, Path(place), method, theirs.get(method.name)) for method in methods]
         rng = np.random.default_rng(0)
         square = rng.integers(0, 256, (1, parts.side, parts.side, 3), dtype=np.uint8)
         vectors = rng.standard_normal((NOUNS + 2, parts.dim)).astype(np.float32)
@@ -116,10 +126,11 @@ def write_graphs(folder: Path, loaded: Loaded, parts: Parts, methods: Sequence[M
             write(f"{PROMPTED}{method.name}", made.asks, given, ("maps",), own)
 
 
-def opened(open_graph: Callable[[Path], Session], folder: Path, method: Method) -> Timed:
+def opened(open_graph: Callable[[Path], Session], folder: Path, method: Method, theirs: Look | None) -> Timed:
     """A method's graphs, ready to run."""
     asks = folder / f"{PROMPTED}{method.name}.onnx"
-    return Timed(method, open_graph(folder / f"{DENSE}{method.name}.onnx"), open_graph(asks) if asks.exists() else None)
+    looks = open_graph(folder / f"{DENSE}{method.name}.onnx")
+    return Timed(method, looks, open_graph(asks) if asks.exists() else None, theirs=theirs)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -139,4 +150,5 @@ def row(one: Timed, unit: float) -> dict[str, Any]:
         "look_ms": look.round(2).tolist(),
         "passes_long": round(float(look[0]) / unit, 3),
         "ask_ms": ask.round(3).tolist(),
+        **({"theirs_ms": np.percentile(one.theirs_ms[1:], (50, 25, 75)).round(2).tolist()} if one.theirs_ms else {}),
     }

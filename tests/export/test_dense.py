@@ -14,6 +14,7 @@ from engine.heads import Head as Switches
 from engine.methods import head_of
 from export.dense_graphs import made_head
 from export.layers import AffinityGraph
+from export.similar import SimilarHead
 from export.transformer import Block, Head
 from tests import oracle_dense as oracle
 from tests.golden import CLASS_COSINE, golden, tower, wanted
@@ -102,6 +103,21 @@ EQUAL = {
 def test_heads_that_must_be_equal(name: str) -> None:
     one, other = EQUAL[name]
     close(features(one), features(other))
+
+
+@torch.no_grad()
+def test_sc_clip_where_nothing_resembles_anything_is_half_its_own_values() -> None:
+    blocks, norm, projection = tower(MODEL)
+    alone = replace(like(head_of("sc-clip")), residual="none")
+    assert alone.similarity is not None
+    # Only a patch itself is above the floor; both branches take what enters the last block, and nothing of the class token.
+    resembling = replace(alone.similarity, floor=1 - 1e-6, floored=True, class_share=0.0, summed=(3,))
+    head = SimilarHead([Block(block) for block in blocks], Head(norm, projection), alone, resembling, (3, 3))
+    head.neighbours.zero_()  # no outlier is repaired
+    layer, patches = MODEL.layers[-1], oracle.streams(MODEL, STREAM)[-2][1:]
+    _, keys, values = oracle.qkv(MODEL, layer, patches)
+    both = 2 * oracle.out(layer, (oracle.alike(keys, keys) @ values + values) / 2)  # branches, which are alike
+    close(head(STREAM)[0], oracle.unit(oracle.project(MODEL, both)), 1e-10)
 
 
 @pytest.mark.parametrize("quick", [True, False], ids=["QuickGELU", "GELU"])

@@ -15,7 +15,7 @@ from engine.windows import places, together, windowed_hw
 from runtime import ArgumentError, BundleError, Localizer, Query, QueryError, Scene, SceneError
 from runtime.bundles import open_bundle, read_manifest
 from tests import configs, oracle_dense
-from tests.conftest import load_tiny
+from tests.conftest import MakeBundle, load_tiny
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,8 @@ def test_refusals(bundle: Path, tiny_bundle: Path, localizer: Localizer, scene: 
         Localizer(tiny_bundle, device="cpu", affinity=True)
     with pytest.raises(ArgumentError, match="belong to dense methods"):
         Localizer(bundle, device="cpu", windows=96)
+    with pytest.raises(ArgumentError, match="`clip-es` ties all patches of a square together"):
+        Localizer(bundle, method="clip-es", device="cpu", windows=96)
 
 
 def test_graphs_keep_the_rules_of_cards(bundle: Path) -> None:
@@ -163,3 +165,23 @@ def test_graphs_keep_the_rules_of_cards(bundle: Path) -> None:
         assert [*violations(graph), *(fault for table in TABLES.values() for fault in without_kernel(graph, table))] == [], (
             path.name
         )
+
+
+HALF = {"tiny-rn": ("maskclip", "grad-eclip", "grad-cam-plus", "gscorecam"), "tiny-vit": ("sc-clip", "textspan", "legrad")}
+
+
+@pytest.mark.parametrize("model", HALF)
+def test_half_precision_is_single_but_for_its_digits(
+    model: str, request: pytest.FixtureRequest, make_bundle: MakeBundle, workshop: Path
+) -> None:
+    from export.methods import extend
+
+    if model == "tiny-rn":
+        plain = request.getfixturevalue("tiny_fp16_bundle")
+    else:
+        plain = make_bundle(model, f"{model}-half", precision="fp16")
+    folder = shutil.copytree(plain, workshop / f"{model}-half-methods")
+    extend(folder, ",".join(HALF[model]), 0, (str(workshop / f"{model}.json"), "none", 0), lambda step: None)
+    errors = {name: info.parity["error"] for name, info in read_manifest(folder).methods.items()}  # of PyTorch in float32
+    assert set(errors) == set(HALF[model])
+    assert all(1e-5 < error < 3e-2 for error in errors.values()), errors
