@@ -141,6 +141,7 @@ class DenseAnswerer:
         self.method, self.text, self.spec, self.templates = method, text, spec, asking.templates
         self.rivals = Rivals(text, asking.templates, tuple(background))
         self.prompted, self.affinity = prompted, asking.affinity
+        self.logit_scale = logit_scale
         self.kappa = method.kappa * logit_scale / PUBLISHED_SCALE
 
     def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats) -> list[Localization]:
@@ -177,7 +178,7 @@ class DenseAnswerer:
 
     def prompted_maps(self, graph: WordGraph, evidence: Evidence, words: Words) -> Floats:
         """The maps `(Q, h, w)` of questions whose words go into a graph, several at a time."""
-        texts = words.asked
+        texts = words.asked * np.float32(self.logit_scale)  # Grad-CAM++ is not alike for a score and for multiples of it
         if self.method.ask == "against":
             refuse_alone(f"method `{self.method.name}`", len(words.asked) + len(words.others))
             texts = dense.against(words, evidence.arrays["patches"], self.kappa)

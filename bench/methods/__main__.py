@@ -1,4 +1,4 @@
-"""`python -m bench.methods world|speed|page ...`: every method that a bundle has, on the same pictures."""
+"""`python -m bench.methods world|speed|tables|page|authors ...`: every method that a bundle has, on the same pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.methods import authors, page, speed, world
+from bench.methods import authors, page, speed, tables, world
 from bench.terminal import positive
 from runtime.machine import look
+from runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -35,11 +36,15 @@ def main() -> None:
     drawn.add_argument("picture", type=Path)
     drawn.add_argument("query", nargs="+", help="the first is drawn; the others compete with it")
     drawn.add_argument("--out", type=Path, default=Path("methods.jpg"))
+    commands.add_parser("tables", help="write the records into docs/methods.md")
     compared = commands.add_parser("authors", help="features of the authors' own code beside ours")
     compared.add_argument("folder", type=Path, help="clones of their repositories")
     options = parser.parse_args()
     if options.command == "authors":
         print(*authors.differences(options.folder), sep="\n")
+        return
+    if options.command == "tables":
+        tables.write_tables(RESULTS.parents[1] / "docs" / "methods.md", RESULTS)
         return
     if options.command == "page":
         print(page.draw_page(options.model, options.picture, options.query, options.out))
@@ -62,6 +67,7 @@ def keep(path: Path, options: dict[str, Any], rows: list[dict[str, Any]]) -> Non
         "model": Path(options["model"]).name,
         "limit": options["limit"],
         "machine": look().processor,
+        "threads": default_threads(),
         "rows": [row for row in before if (row["method"], row.get("asked")) not in keys] + rows,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ def with_lines(text: str, name: str, lines: Sequence[str]) -> str:
     if text.count(begin) != 1 or text.count(end) != 1:
         raise ValueError(f"the page must hold `{begin}` and after it `{end}`, once each; put them where the table belongs")
     before, _, rest = text.partition(begin)
-    return "\n".join([f"{before}{begin}", *lines, f"{end}{rest.partition(end)[2]}"])
+    return "\n".join([f"{before}{begin}", "", *lines, "", f"{end}{rest.partition(end)[2]}"])
 
 
 def lines_of(record: Row) -> list[str]:
@@ -54,7 +54,7 @@ def speed_lines(record: Row) -> Iterator[str]:
     rows = record["rows"]
     theirs = any("theirs_ms" in row for row in rows)
     took = f"a plain pass took {rows[0]['pass_ms']:.0f} ms (median)"
-    yield f"{record['model']}, seeded, {record['limit']} rounds, {record['machine']}; {took}."
+    yield f"{record['model']}, seeded, {record['limit']} rounds, {record['machine']}, threads: {record['threads']}; {took}."
     yield ""
     head = [
         "method",
@@ -66,8 +66,13 @@ def speed_lines(record: Row) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield "|" + "---|" * len(head)
     for row in rows:
-        asked = f"{row['ask_ms'][0]:.2g}" if row["ask_ms"][0] else ""
-        cells = [f"`{row['method']}`", middle_half(row["look_ms"]), f"{row['passes_long']:.2f}", asked]
+        asked = row["ask_ms"][0]
+        cells = [
+            f"`{row['method']}`",
+            middle_half(row["look_ms"]),
+            f"{row['passes_long']:.2f}",
+            f"{asked:.{0 if asked >= 10 else 2}f}" if asked else "",
+        ]
         more = [middle_half(row["theirs_ms"]) if "theirs_ms" in row else ""] if theirs else []
         yield f"| {' | '.join([*cells, *more])} |"
 
