@@ -23,6 +23,7 @@ Flags = NDArray[np.bool_]
 JITTER = 1e-3  # keeps the kernel of near-equal maps solvable; also the share of an embedding that no likeness explains
 SAMPLE = 128  # maps whose distances give the kernel its reach
 SKETCH = 16  # directions that guessed embeddings are compared along
+CANDIDATES = 6  # maps that are looked at for each that is chosen
 DRAWS = 15  # variations of the scores behind an error estimate
 
 
@@ -65,6 +66,11 @@ class Kernel:
         if guess is None:
             return cls((masks,))
         return cls((masks, Feature.of(guess @ directions(guess.shape[1]), live)))
+
+    def among(self, some: Indices) -> Floats:
+        """Kernel `(p, p)` between some maps alone."""
+        features = tuple(Feature(feature.rows[some], feature.lengths[some]) for feature in self.features)
+        return Kernel(features).to(np.arange(len(some)))
 
     def to(self, others: Indices) -> Floats:
         """Kernel `(K, p)` between all maps and some."""
@@ -166,6 +172,32 @@ def choose_maps(kernel: Kernel, live: Flags, count: int) -> Indices:
         doubt -= np.square(factor[step])
         doubt[chosen[: step + 1]] = -1.0
     return chosen
+
+
+def choose_telling(regression: Regression, weights: Floats, count: int) -> Indices:
+    """Up to `count` maps to run next: each the one that, with those chosen before it, leaves least unknown of the others.
+
+    What is unknown of a map counts by its weight `(K,)`, from 0 for maps that are not to be chosen. One of many like maps
+    tells of them all, so their weight together decides.
+    """
+    candidates = np.argsort(-weights)[: min(CANDIDATES * count, np.count_nonzero(weights))]
+    count = min(count, len(candidates))
+    weight, factor = weights[candidates] / weights.max(initial=1e-30), regression.factor[candidates]
+    unknown = (regression.kernel.among(candidates) - factor @ factor.T) * weight[:, None] * weight
+    told = np.square(unknown).sum(axis=0)  # what each would tell of all, over what is unknown of itself
+    own = np.diag(unknown) + JITTER * np.square(weight) + np.float32(1e-30)
+    columns = np.zeros((count, len(candidates)), dtype=np.float32)
+    chosen = np.zeros(count, dtype=np.intp)
+    for step in range(count):
+        best = int((told / own).argmax())
+        before = columns[:step]
+        column = (unknown[best] - before[:, best] @ before) / np.sqrt(own[best])
+        beside = unknown @ column - (before @ column) @ before
+        told += column * (column * (column @ column) - 2 * beside)
+        own -= np.square(column)
+        told[best], own[best] = -np.inf, 1
+        columns[step], chosen[step] = column, best
+    return candidates[chosen]
 
 
 def expected_error(scores: Floats, errors: Floats, maps: Floats, options: SaliencyOptions) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,7 +13,7 @@ from runtime.errors import BundleError, PresetError
 Preset = Literal["exact", "fast", "instant"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 
-GUESSED_SHARE = 16  # `fast` runs one map in so many for a query, where one pass guesses them all
+GUESSED_SHARE = 24  # `fast` runs one map in so many for a query, in whole batches, where one pass guesses them all
 FIRST_SHARE = 32  # where none does, it first runs one map in so many
 WHOLE_SHARE = 8  # and, with those that a query asks for, one in so many
 FEWEST = 24  # of a transformer's few maps, too, a query wants so many
@@ -70,7 +71,8 @@ def plan_passes(manifest: Manifest, preset: str, passes: int | str | None, refin
     if refine is not None:
         return PassPlan("fast", first, whole("refine", refine, 0), auto)
     share = max(FEWEST, count // GUESSED_SHARE) if guessed else count // WHOLE_SHARE
-    return PassPlan("fast", first, max(batch, share - first), auto)
+    batches = max(1, math.ceil((share - first) / batch))
+    return PassPlan("fast", first, batches * batch, auto)
 
 
 def whole(name: str, value: int | str, least: int) -> int:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.prediction import Indices, choose_maps
+from engine.prediction import Indices, choose_telling
 from runtime.answers import Answerer
 from runtime.encoder import Progress, SceneEncoder
 from runtime.findings import Findings
 from runtime.presets import PassPlan
 from runtime.scene import Floats, Scene
 
-SPREAD = 4  # of the first maps of a scene that was only guessed, one in so many is chosen to tell about all
+FAINT = 1e-9  # the weight that every map has: those that weigh nothing are run last
 SURE = 1e-2  # expected difference of the saliency below which an answer needs no further passes
 
 
@@ -51,14 +51,14 @@ class Refiner:
     ) -> Iterator[Findings]:
         """Know more and more of a scene: each text spends up to `most` passes, or fewer where its error falls to `sure`.
 
-        A step runs a 32nd of all maps, in whole batches, or with `growth` so many times as many as the one before, up to a
+        A step runs a 64th of all maps, in whole batches, or with `growth` so many times as many as the one before, up to a
         sixteenth: what a step tells is worth more than what it costs the processor to ask.
         """
         if not self.runs or scene.preset != "fast" or scene.picture is None or scene.known.all():
             return
         findings, spent = Findings.of(scene), np.zeros(len(texts), dtype=int)
         live, batch = int(scene.live.sum()), self.encoder.batch
-        step, largest = (batch * max(1, live // share // batch) for share in (32, 16))
+        step, largest = (batch * max(1, live // share // batch) for share in (64, 16))
         pixels, _ = self.encoder.place(scene.picture, scene.frame.geometry)
         while not findings.complete:
             unsure = [row for row in range(len(texts)) if spent[row] < most and not self.sure(findings, texts[row], sure)]
@@ -82,25 +82,13 @@ class Refiner:
         return error is not None and error <= sure
 
     def choose(self, findings: Findings, texts: Floats, count: int) -> Indices:
-        """The maps to run next, up to `count` per text.
-
-        Those that matter most to a text are guessed worse than others: an error told by them alone would be too large.
-        """
-        if len(findings.runs):
-            return self.most_promising(findings, texts, count)
-        spread = choose_maps(findings.scene.kernel, findings.scene.live, count // SPREAD)
-        promising = self.most_promising(findings, texts, count)
-        others = promising[~np.isin(promising, spread)][: (count - len(spread)) * len(texts)]
-        return np.concatenate([spread, others])
-
-    def most_promising(self, findings: Findings, texts: Floats, count: int) -> Indices:
-        """Up to `count` unknown maps per text, those first that would weigh most in its answer.
-
-        A map's share in the sum is softmax(score) times what it lights up; its logarithm ranks alike without a softmax.
-        """
-        known, maps = findings.known, findings.scene.maps
-        scores = findings.scores(texts) / np.float32(self.answerer.options.temperature)
+        """The maps to run next, up to `count` per text; a map that several texts ask for is run once."""
+        maps, known = findings.scene.maps, findings.known
         lit = np.log(np.abs(maps).sum(axis=(1, 2)) + np.float32(1e-12))
-        ranks = np.where(known, -np.inf, scores + lit)
-        order = np.argsort(-ranks, axis=1)[:, : min(count, int((~known).sum()))]
-        return np.array(list(dict.fromkeys(order.T.ravel().tolist())), dtype=np.intp)  # every text's best first, each map once
+        # A map's share in an answer's sum is softmax(score) times what it lights up: its logarithm, but for what all share.
+        shares = findings.scores(texts) / np.float32(self.answerer.options.temperature) + lit
+        shares -= np.where(known, -np.inf, shares).max(axis=1, keepdims=True)
+        # Shares are guessed themselves: by their roots the small ones count for more.
+        weights = np.where(known, 0, np.exp(np.minimum(shares, 0) / 2) + FAINT).astype(np.float32)
+        chosen = [choose_telling(findings.regression, row, count) for row in weights]
+        return np.unique(np.concatenate(chosen))

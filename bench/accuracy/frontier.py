@@ -58,11 +58,13 @@ class Cost:
 def settings(model: str | None, count: int, others: Sequence[str], precisions: Sequence[str]) -> list[Setting]:
     """The exact one first, then fewer and fewer passes of `count` maps, then other bundles and precisions."""
     few, some, many = (max(2, count // share) for share in ((32, 16, 8) if count >= MANY else (6, 3, 2)))
-    spent = [(0, few), (some // 4, some - some // 4), (0, many)]
+    spent = [(0, few), (0, (few + some) // 2), (0, many)]
     named: dict[str, dict[str, Any]] = {"exact": {}, "instant": {"preset": "instant"}}
     named |= {f"fast, {n} + {m} for the question": {"preset": "fast", "passes": n, "refine": m} for n, m in spent}
     named |= {"fast (default)": {"preset": "fast"}, "fast, auto": {"preset": "fast", "passes": "auto"}}
-    named |= {f"exact, {precision}": {"device": "openvino", "precision": precision} for precision in precisions}
+    for precision in precisions:
+        lower = {"device": "openvino", "precision": precision}
+        named |= {f"exact, {precision}": lower, f"fast, {precision}": {"preset": "fast", **lower}}
     return [
         *(Setting(name, model, options) for name, options in named.items()),
         *(Setting(f"exact, {Path(other).name}", other, {}) for other in others),
@@ -166,8 +168,7 @@ def look(name: str) -> tuple[str, str, str]:
         return "tab:orange", "D", "instant"
     if name.startswith("exact"):
         return "tab:green", "s", "exact, in every precision"
-    refined = name in ("fast (default)", "fast, auto") or name.endswith("for the question")
-    return ("tab:blue", "o", "fast, refined for the question") if refined else ("tab:grey", "^", "fast, before any question")
+    return "tab:blue", "o", "fast"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -210,4 +210,5 @@ def test_the_frontier_begins_with_exact_and_holds_every_preset() -> None:
     named = settings("M", 512, ["other-int8"], ["bf16"])
     assert (named[0].name, named[0].options) == ("exact", {})
     assert {setting.options.get("preset") for setting in named} == {None, "fast", "instant"}
+    assert [setting.options.get("preset") for setting in named if setting.options.get("precision") == "bf16"] == [None, "fast"]
     assert [setting.model for setting in named[-2:]] == ["M", "other-int8"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.prediction import JITTER, Kernel, Regression, choose_maps, squared_distances
+from engine.prediction import JITTER, Kernel, Regression, choose_maps, choose_telling, squared_distances
 
 K, D = 80, 12
 
@@ -133,6 +133,36 @@ def test_twins_are_not_both_chosen_before_all_others() -> None:
     maps[1::2] = maps[::2]  # every map has a twin
     chosen = choose_maps(Kernel.of(maps, live), live, K // 4)
     assert len({index // 2 for index in chosen.tolist()}) == K // 4
+
+
+@given(seed=st.integers(0, 1000), ran=st.integers(0, 6))
+def test_each_map_chosen_for_a_question_leaves_least_unknown(seed: int, ran: int) -> None:
+    maps, live, embeddings = world(seed)
+    rng = np.random.default_rng(seed)
+    weights = rng.random(K).astype(np.float32)
+    weights[rng.permutation(K)[25:]] = 0
+    regression = Regression.begin(Kernel.of(maps, live, embeddings), np.flatnonzero(weights == 0)[:ran])
+    chosen = choose_telling(regression, weights, 5)
+    assert len(set(chosen.tolist())) == 5
+    for step, best in enumerate(chosen):
+        before = regression.grow(chosen[:step])
+        others = np.setdiff1d(np.flatnonzero(weights), chosen[:step])
+        left = {index: np.square(weights * unknown(before.grow(np.array([index])))).sum() for index in others.tolist()}
+        assert left[int(best)] == pytest.approx(min(left.values()), rel=1e-3)
+
+
+def unknown(regression: Regression) -> np.ndarray:
+    """What is unknown of every map, of those that were run too, whose own run leaves a little."""
+    return np.sqrt(np.maximum(1 + JITTER - np.square(regression.factor.astype(np.float64)).sum(axis=1), 0))
+
+
+def test_no_more_is_chosen_than_has_weight() -> None:
+    maps, live, _ = world()
+    weights = np.zeros(K, np.float32)
+    regression = Regression.begin(Kernel.of(maps, live), np.zeros(0, np.intp))
+    assert choose_telling(regression, weights, 4).tolist() == []
+    weights[[3, 9]] = 1e-9, 1
+    assert choose_telling(regression, weights, 4).tolist() == [9, 3]
 
 
 def test_a_map_alike_to_one_that_was_run_gets_its_embedding() -> None:

@@ -160,9 +160,10 @@ def test_progress_counts_further_passes(tiny_bundle: Path) -> None:
 def test_plans(exact: Localizer) -> None:
     manifest = replace(exact.manifest, maps=replace(exact.manifest.maps, raw=2048, count=2048), batch=32)
     assert plan_passes(manifest, "exact", None, None) == EXACT
-    assert plan_passes(manifest, "fast", None, None) == PassPlan("fast", 0, 128)
-    assert plan_passes(manifest, "fast", 64, None) == PassPlan("fast", 64, 64)
-    assert plan_passes(manifest, "fast", 0, None) == PassPlan("fast", 0, 128)
+    assert plan_passes(manifest, "fast", None, None) == PassPlan("fast", 0, 96)
+    assert plan_passes(manifest, "fast", 64, None) == PassPlan("fast", 64, 32)
+    assert plan_passes(manifest, "fast", 0, None) == PassPlan("fast", 0, 96)
+    assert plan_passes(replace(manifest, batch=64), "fast", None, None) == PassPlan("fast", 0, 128)  # whole batches
     manifest = replace(manifest, graphs={name: graph for name, graph in manifest.graphs.items() if name != "instant"})
     assert plan_passes(manifest, "fast", None, None) == PassPlan("fast", 64, 192)
     assert plan_passes(manifest, "fast", "auto", None) == PassPlan("fast", 64, 192, auto=True)
