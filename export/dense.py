@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engine.cells import nearby
 from engine.heads import Head as Switches
 from engine.heads import Term
 from export.encoders import Tower, wide
 from export.graphs import Pixels
-from export.transformer import Block, Head, nearby, unit
+from export.transformer import Block, Head, unit
 
 Outputs = tuple[Tensor, ...]
 
@@ -45,7 +46,7 @@ class TokenHead(nn.Module):
         self.early: list[Block] = nn.ModuleList(blocks[: -switches.blocks])  # type: ignore[assignment]
         self.late: list[Block] = nn.ModuleList(blocks[-switches.blocks :])  # type: ignore[assignment]
         self.head, self.switches = head, switches
-        bonus = nearby(grid_hw, switches.nearby).to(dtype_of(blocks)) if switches.nearby else None
+        bonus = torch.from_numpy(nearby(grid_hw, switches.nearby)).to(dtype_of(blocks)) if switches.nearby else None
         self.register_buffer("bonus", bonus)
 
     def forward(self, stream: Tensor) -> Outputs:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.cells import nearby
 from engine.heads import Head as Switches
 from export.encoders import FoldedAttentionPool, ResNetEncoder, Tower, wide
 from export.gradients import gate, joined, off
 from export.graphs import Pixels
-from export.transformer import nearby, unit
+from export.transformer import unit
 
 SHARPNESS = 8.0  # of values with each other, in CLIP Surgery
 
@@ -46,7 +47,8 @@ class CellsHead(nn.Module):
         self.pool, self.switches = pool, switches
         heads, dtype = pool.query_bias.shape[0], pool.position.dtype
         self.register_buffer("key_bias", original.k_proj.bias.detach().view(heads, 1, -1).to(dtype))
-        self.register_buffer("bonus", nearby(grid_hw, switches.nearby).to(torch.float32) if switches.nearby else None)
+        bonus = torch.from_numpy(nearby(grid_hw, switches.nearby)).float() if switches.nearby else None
+        self.register_buffer("bonus", bonus)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Take the cells' rows `(n, C)`; give features `(n, D)` and the embedding `(D,)`."""

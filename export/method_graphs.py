@@ -16,10 +16,10 @@ from engine.methods import Method
 from export import show
 from export.assemble import Parts, Write, take_apart, writer
 from export.comparison import gate_pictures
-from export.dense_graphs import Looker, looker
+from export.dense_graphs import Looker, looker, tower_of
 from export.gate import GateError
 from export.graphs import Pixels
-from export.onnx_files import WeightsFile, halve_where_exact, run_once, save_graph, turn_where_known
+from export.onnx_files import WeightsFile, run_once, save_graph, turn_where_known
 from export.options import BuildOptions, Precision
 from export.reference import Floats
 from export.weights import Loaded
@@ -42,17 +42,10 @@ def add_methods(
     shared = known_weights(folder)
     write = writer(folder, graphs, report, save_sharing)
     for method in methods:
-        name = f"{DENSE}{method.name}"
         made = look_with(parts, method, loaded, side)
-        for old in (*folder.glob(f"{name}.onnx*"), *folder.glob(f"{PROMPTED}{method.name}.onnx*")):
+        for old in (*folder.glob(f"{DENSE}{method.name}.onnx*"), *folder.glob(f"{PROMPTED}{method.name}.onnx*")):
             old.unlink()
-        pixels = {"pixels": torch.zeros(1, made.side, made.side, 3, dtype=torch.uint8)}
-        if made.module is not None:
-            write(name, made.module, pixels, made.outputs, WeightsFile(folder / f"{name}.onnx.weights", shared=shared))
-        if made.asks is not None:
-            write_asking(
-                write, method.name, made, manifest, WeightsFile(folder / f"{PROMPTED}{method.name}.onnx.weights", shared=shared)
-            )
+        write_method(write, method.name, made, parts, shared)
         error = compare(folder, method.name, look_with(plain, method, loaded, side), manifest)
         if not error <= ALLOWED[precision]:
             raise GateError(f"the graph of `{method.name}` is {error:.3g} from PyTorch, allowed {ALLOWED[precision]:.3g}")
@@ -60,9 +53,24 @@ def add_methods(
     return dataclasses.replace(manifest, graphs=graphs, methods=infos, files=described(folder, manifest))
 
 
+def write_method(write: Write, method: str, made: Looker, parts: Parts, shared: WeightsFile) -> None:
+    """Write the graph that looks at a picture for a method, and the one that its words go into, as far as it has them."""
+
+    def own(name: str) -> WeightsFile:
+        return WeightsFile(shared.path.with_name(f"{name}.onnx.weights"), shared=shared)
+
+    look, ask = f"{DENSE}{method}", f"{PROMPTED}{method}"
+    if made.module is not None:
+        pixels = {"pixels": torch.zeros(1, made.side, made.side, 3, dtype=torch.uint8)}
+        write(look, made.module, pixels, made.outputs, own(look))
+    if made.asks is not None:
+        tokens = made.info.height * made.info.width + (tower_of(parts.encoder) == "vit")
+        inputs = {"stream": torch.rand(tokens, made.info.channels), "texts": torch.rand(PROMPTS, parts.dim)}
+        write(ask, made.asks, inputs, ("maps",) if made.module is not None else made.outputs, own(ask))
+
+
 def save_sharing(model: onnx.ModelProto, path: Path, weights: WeightsFile) -> None:
     """Write a graph that points into the weights which are there, whichever way round they lie."""
-    halve_where_exact(model)
     if weights.shared is not None:
         turn_where_known(model, weights.shared)
     save_graph(model, path, weights)
@@ -72,15 +80,6 @@ def look_with(parts: Parts, method: Method, loaded: Loaded, side: int) -> Looker
     """The graph of a method on towers at their precision."""
     pixels = Pixels(loaded.preprocessing.mean, loaded.preprocessing.std)
     return looker(method, parts.encoder, loaded.model.visual, pixels, parts.dtype, side or parts.side)
-
-
-def write_asking(write: Write, name: str, made: Looker, manifest: Manifest, weights: WeightsFile) -> None:
-    """Write the graph that a method's words go into."""
-    if made.asks is None:
-        raise ValueError(f"method `{name}` has no graph of words")
-    tokens = made.info.height * made.info.width + (manifest.tower == "vit")
-    inputs = {"stream": torch.rand(tokens, made.info.channels), "texts": torch.rand(PROMPTS, manifest.dim)}
-    write(f"{PROMPTED}{name}", made.asks, inputs, ("maps",) if made.module is not None else made.outputs, weights)
 
 
 @torch.no_grad()

@@ -150,16 +150,30 @@ def halve_where_exact(model: onnx.ModelProto) -> None:
     for tensor in model.graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < EXTERNAL_FROM:
             continue
-        full = onnx.numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = full.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), full):
+        half = as_half(onnx.numpy_helper.to_array(tensor))
+        if half is not None:
             name = tensor.name
             tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def as_half(full: NDArray[Any]) -> NDArray[np.float16] | None:
+    """Float32 numbers as float16, where not one bit is lost by it; a few tell already of most that they lose some."""
+    for some in (slice(256), slice(None)):
+        with np.errstate(over="ignore"):
+            half = full.reshape(-1)[some].astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), full.reshape(-1)[some]):
+            return None
+    return half.reshape(full.shape)
+
+
+def as_stored(array: NDArray[Any]) -> bytes:
+    """The bytes of a large weight as a file of weights keeps them."""
+    half = as_half(array) if array.dtype == np.float32 else None
+    return (array if half is None else half).tobytes()
 
 
 def signature(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -183,16 +197,14 @@ def forget_provenance(model: onnx.ModelProto) -> None:
 
 
 def turn_where_known(model: onnx.ModelProto, known: WeightsFile) -> None:
-    """Turn a matrix over, back when the graph loads, where the file holds it the other way round; the exporter writes either.
-
-    Weights that are stored in half precision must be so by now.
-    """
+    """Turn a matrix over, back when the graph loads, where the file holds it the other way round; the exporter writes either."""
     turns = []
     for tensor in model.graph.initializer:
-        if len(tensor.dims) != 2 or len(tensor.raw_data) < EXTERNAL_FROM or known.holds(tensor.raw_data):
+        if len(tensor.dims) != 2 or len(tensor.raw_data) < EXTERNAL_FROM:
             continue
-        turned = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor).T)
-        if known.holds(turned.tobytes()):
+        array = onnx.numpy_helper.to_array(tensor)
+        turned = np.ascontiguousarray(array.T)
+        if not known.holds(as_stored(array)) and known.holds(as_stored(turned)):
             name = tensor.name
             tensor.CopyFrom(onnx.numpy_helper.from_array(turned, f"{name}.turned"))
             turns.append(onnx.helper.make_node("Transpose", [f"{name}.turned"], [name], perm=[1, 0]))

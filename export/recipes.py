@@ -53,6 +53,20 @@ class Recipes:
         for recipe in self.found[key].get(sample(wanted, wanted.dtype), ()):
             if np.array_equal(follow(recipe, self.tensors).astype(wanted.dtype).reshape(-1), wanted):
                 return recipe
+        return self.scaled(wanted)
+
+    def scaled(self, wanted: NDArray[Any]) -> str:
+        """The vector that these numbers are a fixed share of, or nothing; such products are worked out when a graph is traced."""
+        for name, tensor in self.tensors.items():
+            if tensor.shape != wanted.shape or tensor.dtype.kind != "f" or not tensor[0] or not wanted[0]:
+                continue
+            share = np.float32(wanted[0] / tensor[0])
+            if not np.allclose(tensor * share, wanted, rtol=1e-5, atol=0):
+                continue
+            near = [share, *(np.nextafter(share, share * np.float32(far)) for far in (0, 2))]
+            for step in (f"over {round(1 / share)}", *(f"times {each.item()!r}" for each in near)):
+                if np.array_equal(follow(f"{name}{THEN}{step}", self.tensors), wanted):
+                    return f"{name}{THEN}{step}"
         return ""
 
     def forms(self, size: int) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -90,11 +104,13 @@ def same_size(tensor: NDArray[Any], heads: list[int]) -> Iterator[list[str]]:
 
 
 def other_size(tensor: NDArray[Any], size: int) -> Iterator[list[str]]:
-    """Steps to the first rows of a table, or to copies of a vector."""
+    """Steps to the first rows of a table, to copies of a vector, or to a part of it."""
     if tensor.ndim == 2 and size < tensor.size and size % tensor.shape[1] == 0:
         yield [f"rows 0 {size // tensor.shape[1]}"]
     if tensor.ndim == 1 and size % tensor.size == 0:
         yield [f"repeat {size // tensor.size}"]
+    if tensor.ndim == 1 and tensor.size % size == 0:
+        yield from ([f"rows {start} {start + size}"] for start in range(0, tensor.size, size))
 
 
 def sample(values: NDArray[Any], kind: np.dtype[Any]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engine.cells import touching
 from engine.heads import Head as Switches
 from engine.heads import Similarity, Term
 from export.dense import Outputs, summed
@@ -31,7 +32,7 @@ class SimilarHead(nn.Module):
         self.blocks: list[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.head, self.switches, self.similarity = head, switches, similarity
         dtype = blocks[0].block.attn.in_proj_weight.dtype
-        self.register_buffer("neighbours", eight_neighbours(grid_hw).to(dtype))
+        self.register_buffer("neighbours", torch.from_numpy(touching(grid_hw)).to(dtype))
         self.register_buffer("identity", torch.eye(grid_hw[0] * grid_hw[1], dtype=dtype))
 
     def forward(self, stream: Tensor) -> Outputs:
@@ -115,11 +116,3 @@ def largest(values: Tensor, count: int) -> Tensor:
     """1 for the largest so many of the values `(n, 1)`, else 0."""
     least = values[:, 0].topk(count).values[-1]
     return 1 - (least > values).to(values.dtype)
-
-
-def eight_neighbours(grid_hw: tuple[int, int]) -> Tensor:
-    """Which cells of a grid touch `(n, n)`."""
-    rows, cols = torch.meshgrid(torch.arange(grid_hw[0]), torch.arange(grid_hw[1]), indexing="ij")
-    cells = torch.stack([rows.flatten(), cols.flatten()], dim=1)
-    apart = (cells[:, None] - cells[None]).abs().amax(dim=-1)
-    return (apart == 1).double()

@@ -35,7 +35,7 @@ from export.vocabulary import clip_tokenizer, write_tokenizer
 from export.weights import Loaded, preprocessing_of
 from runtime.filling.bundle import TOKENIZER
 from runtime.filling.catalogue import Activation
-from runtime.filling.fill import BLANK, made_tensors, write_graphs
+from runtime.filling.fill import BLANK, pixel_tensors, write_graphs
 from runtime.filling.onnx_writer import Pieces
 from runtime.filling.template import FOLDER, GraphTemplate, Template, file_name, save
 from runtime.filling.template import load as load_template
@@ -57,6 +57,11 @@ def random_weights(backbone: Backbone, activation: Activation, seed: int) -> Loa
     return Loaded(model.eval(), nothing, preprocessing_of(model, source), clip_tokenizer())
 
 
+def state(loaded: Loaded) -> Arrays:
+    """A model's tensors by name."""
+    return {name: tensor.numpy() for name, tensor in loaded.model.state_dict().items()}
+
+
 def make(
     backbone: Backbone, activation: Activation, options: BuildOptions, seed: int, folder: Path, twin: Template | None = None
 ) -> Template:
@@ -66,10 +71,9 @@ def make(
     """
     loaded = random_weights(backbone, activation, seed)
     parts = assemble.take_apart(loaded, options)
-    tensors: Arrays = {name: tensor.numpy() for name, tensor in loaded.model.state_dict().items()}
+    tensors = state(loaded)
     manifest = describe(backbone, loaded, parts, options)
-    made = made_tensors(manifest, look(loaded, parts.side))
-    recipes = Recipes(tensors | made, head_counts(loaded))
+    recipes = Recipes(tensors | pixel_tensors(manifest, look(loaded, parts.side)), head_counts(loaded))
     graphs: list[GraphTemplate] = []
 
     def keep(model: onnx.ModelProto, path: Path, weights: WeightsFile) -> None:
@@ -152,9 +156,8 @@ def prove(
         if texts:
             assemble.write_text(write, parts, options.text_batch, WeightsFile(traced / "text.onnx.weights"))
         assemble.write_saliency(write, parts, WeightsFile(traced / "saliency.onnx.weights"))
-        tensors = {name: tensor.numpy() for name, tensor in loaded.model.state_dict().items()}
         started = time.perf_counter()
-        write_graphs(template, tensors, look(loaded, parts.side), filled, run_named)
+        write_graphs(template, state(loaded), look(loaded, parts.side), filled, run_named)
         seconds = time.perf_counter() - started
         differing = [path.name for path in traced.iterdir() if path.read_bytes() != (filled / path.name).read_bytes()]
     if differing:

@@ -95,15 +95,6 @@ def unit(vectors: Tensor) -> Tensor:
     return F.normalize(wide(vectors), dim=-1).to(vectors.dtype)
 
 
-def nearby(grid_hw: tuple[int, int], width: float, class_token: bool = True) -> Tensor:
-    """A bonus for neighbours `(N, N)`: 1 on the diagonal, a bell of this width in cells around it; none for the class token."""
-    rows, cols = torch.meshgrid(torch.arange(grid_hw[0]), torch.arange(grid_hw[1]), indexing="ij")
-    cells = torch.stack([rows.flatten(), cols.flatten()], dim=1).double()
-    apart = (cells[:, None] - cells[None]).pow(2).sum(dim=-1)
-    bonus = torch.exp(-apart / (2 * width**2))
-    return F.pad(bonus, (1, 0, 1, 0)) if class_token else bonus
-
-
 def at_side(visual: Tower, side: int) -> Tower:
     """The same tower for squares of another side: its positions are spread over the other grid, and every weight is shared."""
     import copy

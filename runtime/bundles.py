@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF, FileInfo, Manifest, ManifestError
+from engine.manifest import DENSE, MANIFEST, PROMPTED, TEXT_FILES, TEXT_HALF, FileInfo, Manifest, ManifestError
 from engine.records import shown
 from engine.signatures import signature_faults
 from runtime.errors import BundleError
@@ -18,6 +18,7 @@ from runtime.logs import LOG
 
 DEFAULT_MODEL = "demo-rn"
 SHIPPED = Path(__file__).parent / "models"
+OF_METHODS = (DENSE, PROMPTED)
 
 
 def bundle_home() -> Path:
@@ -88,7 +89,9 @@ class Bundle:
     stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)
 
     def graph(self, name: str) -> Path:
-        """The file of a graph."""
+        """The file of a graph; those of methods are read when they are asked for, since a bundle may have twenty."""
+        if name.startswith(OF_METHODS):
+            check_graph(self.folder, self.manifest.graphs[name].file, name, self.manifest)
         return self.folder / self.manifest.graphs[name].file
 
     def file(self, name: str) -> Path:
@@ -124,7 +127,8 @@ def open_bundle(folder: Path, *, scenes_only: bool = False, sha256: str | None =
     graphs = {graph.file: name for name, graph in manifest.graphs.items() if not scenes_only or name in TEXT_HALF}
     stamps = {name: check_file(folder, name, manifest) for name in (manifest.text_files if scenes_only else manifest.files)}
     for file, name in graphs.items():
-        check_graph(folder, file, name, manifest)
+        if not name.startswith(OF_METHODS):
+            check_graph(folder, file, name, manifest)
     bundle = Bundle(folder, manifest, digest, stamps)
     bundle.check_unchanged()  # graphs were read once more after their hashes
     LOG.info("model %s in %s: %d files verified", manifest.backbone, folder, len(stamps))

@@ -90,10 +90,12 @@ def open_method(name: object, manifest: Manifest, folder: Path) -> Method:
     if method.family == "refinement":
         raise ArgumentError(f"`{method.name}` refines the maps of other methods; ask for it with `{method.name}=True`")
     if method.head is not None and method.name not in manifest.methods:
+        from runtime.filling.methods import how_to_add  # here: most bundles have what is asked for, and need none of this
+
         have = quoted((*READY, *manifest.methods))
         raise BundleError(
-            f"this bundle of {manifest.backbone} was not built with the method `{method.name}` (it has {have}); add it, which "
-            f"leaves the rest as it is: `python -m export.methods {folder} --methods {method.name}`"
+            f"this bundle of {manifest.backbone} has no graphs of the method `{method.name}` (it has {have}); add them, which "
+            f"leaves the rest as it is: {how_to_add(folder, manifest, method.name)}"
         )
     return method
 
@@ -120,9 +122,11 @@ def check_affinity(manifest: Manifest, folder: Path, windows: int) -> None:
     if windows:
         raise ArgumentError("`affinity` ties the patches of one square together; leave `windows` or `affinity` out")
     if AFFINITY not in manifest.methods:
+        from runtime.filling.methods import how_to_add
+
         raise BundleError(
-            f"this bundle of {manifest.backbone} was built without `affinity`; add it, which leaves the rest as it is: "
-            f"`python -m export.methods {folder} --methods affinity`"
+            f"this bundle of {manifest.backbone} has no graph of `affinity`; add it, which leaves the rest as it is: "
+            f"{how_to_add(folder, manifest, AFFINITY)}"
         )
 
 

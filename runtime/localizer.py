@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import Any, Literal, overload
 
 from engine.manifest import Manifest, fingerprint
-from engine.methods import DEFAULT_METHOD
+from engine.methods import AFFINITY, DEFAULT_METHOD
 from engine.spec import Spec, SpecName
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend
@@ -31,7 +31,7 @@ from runtime.dense import Asking, open_dense, open_ties
 from runtime.devices import CARDS, Device
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
-from runtime.filling.on_demand import find_or_pull
+from runtime.filling.on_demand import find_with_methods
 from runtime.localization import Localization
 from runtime.opened import OpenModel
 from runtime.pictures import Picture, Pixels, read_picture
@@ -94,7 +94,9 @@ class Localizer:
         started = time.perf_counter()
         check_switches(scenes_only=scenes_only, download=download, affinity=affinity)
         if not isinstance(model, Bundle):
-            model = open_bundle(find_or_pull(model, download), scenes_only=scenes_only, sha256=sha256)
+            lacking = (method, AFFINITY) if affinity else (method,)
+            folder = find_with_methods(model, download, () if sha256 or scenes_only else lacking)  # what is pinned stays as it is
+            model = open_bundle(folder, scenes_only=scenes_only, sha256=sha256)
         self.method = open_method(method, model.manifest, model.folder)
         self.spec = as_spec(spec, self.method)
         self.model = OpenModel(

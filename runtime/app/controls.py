@@ -81,7 +81,7 @@ def settings() -> Settings:
     builds = [name for name, manifest in here.items() if manifest.backbone == backbone]
     model = st.selectbox("Layer and build", builds, key="model", format_func=lambda name: build_label(name, here[name]))
     manifest = here[model]
-    method = st.selectbox("Method", methods_of(manifest), key="method", help="More with `python -m export.methods`.")
+    method = st.selectbox("Method", methods_of(manifest), key="method", help="More with `vlscore pull MODEL --methods all`.")
     presets = [name for name in presets_of(manifest) if name in METHODS[method].presets]
     preset = st.selectbox("Preset", presets, key="preset", help="`exact` runs every map, `fast` some, `instant` takes one pass.")
     device = st.selectbox("Device", devices_here(), key="device")

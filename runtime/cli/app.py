@@ -245,6 +245,9 @@ def pull(
     out: Annotated[Path | None, typer.Option(help="The bundle's folder; else by name in $VLSCORE_HOME.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make it again.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Keep weights that know nothing, as a test.")] = False,
+    methods: Annotated[
+        str | None, typer.Option(help="Further methods: `all` (else the same in a new model), `none`, or names with commas.")
+    ] = None,
 ) -> None:
     """Make a model from published weights, without PyTorch: fetch them, or take a file that is here.
 
@@ -252,11 +255,12 @@ def pull(
     Examples:
       vlscore pull RN50
       vlscore pull RN50 --from RN50.pt --out bundles/RN50
+      vlscore pull ViT-B-16 --methods naclip,gem    # added to the model that is here
     """
     with told_errors():
         from runtime.cli.models import run_pull
 
-        run_pull(name, origin, activation, precision, out, force, untrained)
+        run_pull(name, origin, activation, precision, out, force, untrained, methods)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from engine.manifest import Manifest
 from engine.methods import METHODS, READY, Method
 from runtime.bundles import open_bundle
 from runtime.cli.tables import new_table
+from runtime.filling.methods import how_to_add
 from runtime.filling.on_demand import find_or_pull
 
 COSTS = {
@@ -43,7 +44,7 @@ def run_methods(model: str | None, json: bool) -> None:
     if undefined:
         typer.echo(f"not defined for its kind of image encoder: {', '.join(undefined)}")
     if "not added" in states.values():
-        typer.echo(f"add what is not there: `python -m export.methods {bundle.folder} --methods NAME,NAME`")
+        typer.echo(f"add what is not there: {how_to_add(bundle.folder, bundle.manifest, 'all')}")
     typer.echo("take one: `vlscore locate PICTURE QUERY --method NAME`; which for which job: docs/methods.md")
 
 

@@ -6,7 +6,7 @@ import json as json_text
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import typer
 from rich.console import Console
@@ -21,14 +21,22 @@ ACTIVATIONS = ("gelu", "quickgelu")
 
 
 def run_pull(
-    name: str, origin: str | None, activation: str | None, precision: str, out: Path | None, force: bool, untrained: bool
+    name: str,
+    origin: str | None,
+    activation: str | None,
+    precision: str,
+    out: Path | None,
+    force: bool,
+    untrained: bool,
+    methods: str | None,
 ) -> None:
     """Make a bundle, and print the next line to type."""
     if activation not in (None, *ACTIVATIONS):
         raise WeightsError(f"`--activation {activation}` is none of {', '.join(ACTIVATIONS)}")
     chosen = cast("Activation | None", activation)
     say = partial(typer.echo, err=True)
-    made = pull(name, origin, activation=chosen, precision=precision, out=out, force=force, untrained=untrained, say=say)
+    wanted: dict[str, Any] = {"activation": chosen, "precision": precision, "methods": methods}
+    made = pull(name, origin, **wanted, out=out, force=force, untrained=untrained, say=say)
     model = made if out else made.name
     typer.echo(f'ready: vlscore locate street.jpg "a red bus" --model {model}')
 

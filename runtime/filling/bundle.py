@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 import math
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import runtime
-from engine.manifest import MANIFEST, ImageInfo, Manifest
+from engine.manifest import ImageInfo, Manifest
 from runtime.backends.session import Backend
 from runtime.bundles import DEFAULT_MODEL, SHIPPED
 from runtime.devices import open_backend
@@ -26,8 +25,9 @@ from runtime.filling.check import Known, examine
 from runtime.filling.checkpoint import Checkpoint
 from runtime.filling.fill import write_graphs
 from runtime.filling.fit import check_fit
+from runtime.filling.methods import with_chosen
 from runtime.filling.onnx_writer import DTYPES
-from runtime.filling.place import new_folder
+from runtime.filling.place import new_folder, write_manifest
 from runtime.filling.template import Template, open_template
 
 TOKENIZER = Path(__file__).with_name("tokenizer.json.xz")
@@ -52,9 +52,9 @@ class Weights:
     trained: bool = True  # False: numbers of a test, which need not know anything
 
 
-def make_bundle(weights: Weights, target: Path) -> Known:
-    """Fill, examine and place a bundle; whatever goes wrong, the target is left as it was."""
-    template = open_template(weights.template, weights.precision)
+def make_bundle(weights: Weights, target: Path, methods: str | None = None) -> Known:
+    """Fill, examine and place a bundle; whatever goes wrong, the target is left as it was. See `with_chosen` for methods."""
+    template = with_chosen(open_template(weights.template, weights.precision), weights.template, methods)
     check_fit(template.expects, weights.checkpoint.tensors.shapes(), weights.template, weights.checkpoint.path.name)
     check_space(template, target)
     backend = any_backend()
@@ -115,11 +115,6 @@ def look(template: Template, weights: Weights) -> ImageInfo:
     """How these weights want their pictures."""
     said = template.manifest["image"]
     return ImageInfo(said["side"], weights.mean, weights.std, said["resample"])
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest."""
-    (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def any_backend() -> Backend:

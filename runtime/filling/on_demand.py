@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from engine.manifest import MANIFEST
-from runtime.bundles import bundle_home, find_bundle
+from engine.methods import METHODS
+from runtime.bundles import bundle_home, find_bundle, read_manifest
 from runtime.errors import BundleError
+from runtime.logs import tell
+
+
+def find_with_methods(model: str | os.PathLike[str] | None, download: bool, methods: Iterable[object]) -> Path:
+    """Find or fetch a bundle; one that was asked for by name is given the methods that it lacks, where they can be had."""
+    folder = find_or_pull(model, download)
+    wanted = [name for name in methods if isinstance(name, str) and name in METHODS and METHODS[name].head is not None]
+    if wanted and isinstance(model, str) and folder.parent == bundle_home():
+        from runtime.filling.methods import add_methods, have_templates
+
+        manifest = read_manifest(folder)
+        lacking = [name for name in wanted if name not in manifest.methods and METHODS[name].on(manifest.tower)]
+        if lacking and have_templates(manifest):
+            add_methods(folder, ",".join(lacking), tell)
+    return folder
 
 
 def find_or_pull(model: str | os.PathLike[str] | None, download: bool) -> Path:

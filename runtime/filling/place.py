@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.manifest import MANIFEST
+from engine.manifest import MANIFEST, Manifest
 from runtime.errors import BundleError
+from runtime.files import write_atomically
 
 PART = ".filling"  # never `.part`: builds clear those away when no build holds their lock
 
@@ -45,6 +47,11 @@ def move(part: Path, target: Path) -> None:
         if not (target / MANIFEST).is_file():  # else another process was quicker, with the same bundle
             raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest, whole or not at all."""
+    write_atomically(folder / MANIFEST, f"{json.dumps(manifest.to_dict(), indent=1)}\n".encode())
 
 
 def sweep(target: Path) -> None:

@@ -11,11 +11,12 @@ from runtime.bundles import bundle_home
 from runtime.filling.bundle import make_bundle
 from runtime.filling.catalogue import Activation, lookup
 from runtime.filling.hub import Say
+from runtime.filling.methods import add_methods
 from runtime.filling.origin import bundle_for, find_origin, weights_of
 from runtime.logs import tell
 
 
-def pull(
+def pull(  # noqa: PLR0913 - the options of the command
     asked: str,
     origin: str | None = None,
     *,
@@ -24,20 +25,28 @@ def pull(
     out: Path | None = None,
     force: bool = False,
     untrained: bool = False,
+    methods: str | None = None,
     say: Say | None = None,
 ) -> Path:
-    """Make the bundle of a model: from the weights that the catalogue has for it, or from those at `origin`; gives its folder."""
+    """Make the bundle of a model: from the weights that the catalogue has for it, or from those at `origin`; gives its folder.
+
+    `methods` are names with commas between, `all` or `none`: those that the bundle gets, or that are added to one that is there.
+    None: all that can be had without PyTorch, in a new one.
+    """
     say = say or tell
     entry = lookup(asked)
     there = out or bundle_home() / in_precision(entry.name if entry else asked, precision)
     if origin is None and not force and (there / MANIFEST).is_file():
-        say(f"{there} is there already; `--force` makes it again")
+        if methods is None:
+            say(f"{there} is there already; `--methods` adds methods to it, `--force` makes it again")
+        else:
+            add_methods(there, methods, say)
         return there
     started = time.perf_counter()
     weights = weights_of(asked, find_origin(asked, origin, say), activation)
     weights = replace(weights, precision=precision, trained=not untrained)
     target = out or bundle_home() / in_precision(bundle_for(asked, weights), precision)
-    known = make_bundle(weights, target)
+    known = make_bundle(weights, target, methods)
     size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
     say(f"{target.name}: {size:.0f} MB in {time.perf_counter() - started:.1f} s; {known}")
     return target

@@ -43,6 +43,11 @@ def times(value: Floats, words: list[str], tensors: Tensors) -> Floats:
     return value * np.float32(words[0])
 
 
+def over(value: Floats, words: list[str], tensors: Tensors) -> Floats:
+    """Divide."""
+    return value / np.float32(words[0])
+
+
 def rows(value: Floats, words: list[str], tensors: Tensors) -> Floats:
     """Keep the rows from one number up to another."""
     return value[int(words[0]) : int(words[1])]
@@ -82,6 +87,7 @@ STEPS: dict[str, Callable[[Floats, list[str], Tensors], Floats]] = {
     "swap": swap,
     "heads": heads,
     "times": times,
+    "over": over,
     "rows": rows,
     "repeat": repeat,
     "rounded": rounded,

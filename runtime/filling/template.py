@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.manifest import DENSE, PROMPTED
 from runtime.errors import BundleError
 from runtime.filling.onnx_writer import Pieces
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "templates"
 ENDING = ".template"
+METHODS = "methods.templates"  # those of several backbones in one file
 COUNT = 8  # bytes that tell how long the text is
 
 
@@ -50,7 +52,33 @@ class Template:
 
 
 def save(template: Template) -> bytes:
-    """Pack a template: text that says what there is, then all bytes one after the other, compressed as one."""
+    """A template as the file that it is kept in."""
+    return compressed(packed(template))
+
+
+def load(content: bytes) -> Template:
+    """Read what `save` gave."""
+    return unpacked(lzma.decompress(content))
+
+
+def save_methods(templates: Mapping[str, Template]) -> bytes:
+    """The methods of several backbones as one file, since nearly all of their text is the same: where each lies, then all."""
+    content, index = bytearray(), dict[str, tuple[int, int]]()
+    for name, template in sorted(templates.items()):
+        one = packed(template)
+        index[name] = (len(content), len(one))
+        content.extend(one)
+    text = json.dumps(index).encode()
+    return len(text).to_bytes(COUNT, "little") + text + compressed(bytes(content))
+
+
+def compressed(content: bytes) -> bytes:
+    """As small as it gets."""
+    return lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
+
+
+def packed(template: Template) -> bytes:
+    """A template as bytes: text that says what there is, then the bytes of all graphs one after the other."""
     blobs = bytearray()
 
     def kept(content: bytes) -> list[int]:
@@ -69,12 +97,11 @@ def save(template: Template) -> bytes:
     ]
     content = {"schema": SCHEMA, "manifest": template.manifest, "expects": template.expects, "graphs": graphs}
     text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
-    return lzma.compress(len(text).to_bytes(COUNT, "little") + text + blobs, preset=9 | lzma.PRESET_EXTREME)
+    return len(text).to_bytes(COUNT, "little") + text + bytes(blobs)
 
 
-def load(packed: bytes) -> Template:
-    """Unpack what `save` packed."""
-    content = lzma.decompress(packed)
+def unpacked(content: bytes) -> Template:
+    """Read what `packed` gave."""
     end = COUNT + int.from_bytes(content[:COUNT], "little")
     read = json.loads(content[COUNT:end])
     if read["schema"] != SCHEMA:
@@ -101,9 +128,45 @@ def load(packed: bytes) -> Template:
     return Template(read["manifest"], expects, graphs)
 
 
+def with_methods(base: Template, added: Template, names: Iterable[str]) -> Template:
+    """A backbone's template with the graphs of some of its methods after its own."""
+    wanted = set(names)
+    graphs = tuple(graph for graph in added.graphs if method_of(graph.name) in wanted)
+    described = base.manifest["graphs"] | {graph.name: added.manifest["graphs"][graph.name] for graph in graphs}
+    infos = {name: info for name, info in added.manifest["methods"].items() if name in wanted}
+    expects = {**base.expects, **added.expects} if graphs else base.expects
+    return Template({**base.manifest, "graphs": described, "methods": infos}, expects, base.graphs + graphs)
+
+
+def method_of(graph: str) -> str:
+    """The method that a graph is of."""
+    return graph.removeprefix(DENSE).removeprefix(PROMPTED)
+
+
 def file_name(name: str, precision: str) -> str:
     """The file of a template."""
     return f"{name}{'' if precision == 'fp32' else f'-{precision}'}{ENDING}"
+
+
+def with_methods_shipped(folder: Path | None = None) -> dict[str, tuple[int, int]]:
+    """The backbones whose methods come with the package, and where each lies in their file."""
+    path = (folder or FOLDER) / METHODS
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        index = json.loads(file.read(int.from_bytes(file.read(COUNT), "little")))
+    return {name: (start, size) for name, (start, size) in index.items()}
+
+
+def open_methods(name: str, folder: Path | None = None) -> Template | None:
+    """Read the graphs of a backbone's methods, where there are any; they go with those of its own template."""
+    place = with_methods_shipped(folder).get(name)
+    if place is None:
+        return None
+    content = ((folder or FOLDER) / METHODS).read_bytes()
+    start, size = place
+    packs = lzma.decompress(content[COUNT + int.from_bytes(content[:COUNT], "little") :])
+    return unpacked(packs[start : start + size])
 
 
 def shipped(precision: str = "fp32") -> list[str]:

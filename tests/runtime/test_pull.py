@@ -34,6 +34,7 @@ LINE = {
     "megabytes": 18,
 }
 OTHER = {**LINE, "name": "tiny-rn-other", "tag": "other", "repository": "org/other", "mean": [0.5] * 3, "std": [0.25] * 3}
+VIT = {**LINE, "name": "tiny-vit", "backbone": "tiny-vit", "template": "tiny-vit-quickgelu", "repository": "org/tiny-vit"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A catalogue of tiny models, their templates, and an empty home."""
-    (tmp_path / "catalogue.json").write_text(json.dumps([LINE, OTHER]), encoding="utf-8")
+    (tmp_path / "catalogue.json").write_text(json.dumps([LINE, OTHER, VIT]), encoding="utf-8")
     monkeypatch.setattr(catalogue, "FILE", tmp_path / "catalogue.json")
     monkeypatch.setattr(template, "FOLDER", filled.FOLDER)
     monkeypatch.setenv("VLSCORE_HOME", str(tmp_path / "home"))
@@ -192,7 +193,11 @@ def test_models_lists_what_there_is(weights: Path) -> None:
     assert "tiny-rn-other" in result.output
     assert "demo-rn" in result.output
     listed = json.loads(run("models", "--json").output)
-    assert [(entry["name"], entry["here"]) for entry in listed] == [("tiny-rn", True), ("tiny-rn-other", False)]
+    assert [(entry["name"], entry["here"]) for entry in listed] == [
+        ("tiny-rn", True),
+        ("tiny-rn-other", False),
+        ("tiny-vit", False),
+    ]
 
 
 def test_a_folder_needs_one_file_of_weights(weights: Path, tmp_path: Path) -> None:
