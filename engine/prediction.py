@@ -38,9 +38,10 @@ class Feature:
     def of(cls, values: Floats, live: Flags) -> Feature:
         """Scale values `(K, n)` by the median squared distance between live maps."""
         chosen = values[live][:: max(1, int(live.sum()) // SAMPLE)]
-        apart = squared_distances(chosen, chosen)[np.triu_indices(len(chosen), 1)]
+        middle = chosen.mean(axis=0) if len(chosen) else np.float32(0)  # far from it, single precision would round distances away
+        apart = squared_distances(chosen - middle, chosen - middle)[np.triu_indices(len(chosen), 1)]
         reach = max(float(np.median(apart)) if len(apart) else 1.0, 1e-6)
-        rows = values * np.float32(reach**-0.5)
+        rows = (values - middle) * np.float32(reach**-0.5)
         return cls(rows, np.einsum("kn,kn->k", rows, rows))
 
     def to(self, others: Indices) -> Floats:
@@ -185,7 +186,8 @@ def choose_telling(regression: Regression, weights: Floats, count: int) -> Indic
     weight, factor = weights[candidates] / weights.max(initial=1e-30), regression.factor[candidates]
     unknown = (regression.kernel.among(candidates) - factor @ factor.T) * weight[:, None] * weight
     told = np.square(unknown).sum(axis=0)  # what each would tell of all, over what is unknown of itself
-    own = np.diag(unknown) + JITTER * np.square(weight) + np.float32(1e-30)
+    noise = JITTER * np.square(weight) + np.float32(1e-30)
+    own = np.diag(unknown) + noise
     columns = np.zeros((count, len(candidates)), dtype=np.float32)
     chosen = np.zeros(count, dtype=np.intp)
     for step in range(count):
@@ -195,7 +197,8 @@ def choose_telling(regression: Regression, weights: Floats, count: int) -> Indic
         beside = unknown @ column - (before @ column) @ before
         told += column * (column * (column @ column) - 2 * beside)
         own -= np.square(column)
-        told[best], own[best] = -np.inf, 1
+        np.maximum(own, noise, out=own)  # single precision may go below
+        told[best] = -np.inf
         columns[step], chosen[step] = column, best
     return candidates[chosen]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.speed.conftest import Open
 from engine.boxes import find_boxes
 from engine.saliency import to_picture
 from runtime import Localizer, Query, Scene
+from runtime.pictures import Pixels
 from runtime.scene import Floats
 
 MANY = 1000
@@ -80,3 +84,21 @@ def test_many_questions(benchmark: BenchmarkFixture, localizer: Localizer, scene
     assert localizer.locate(scene, vocabulary[1]).margin == pytest.approx(few[1].margin, abs=1e-6)
     benchmark.extra_info["queries"] = MANY
     benchmark.pedantic(localizer.locate, (scene, vocabulary), rounds=2)
+
+
+def test_fast_between_its_passes(
+    benchmark: BenchmarkFixture, open_model: Open, picture: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one answer of `fast` takes beside its passes: how alike maps are, which to run, what they tell, the map."""
+    localizer = open_model(preset="fast")
+    scene = localizer.encode(picture)
+    (text,) = texts = localizer.text.embed([Query(("a cat",))])
+    found = scene.embeddings + np.float32(0.1) * text
+    monkeypatch.setattr(localizer.encoder, "run_maps", lambda pixels, maps: found[: len(maps)])  # passes cost nothing here
+
+    def answer() -> object:
+        findings = localizer.refiner.refine(replace(scene), texts)  # a copy: the scene itself keeps what was worked out
+        assert findings is not None
+        return list(localizer.answerer.weighed(findings, texts))
+
+    benchmark.pedantic(answer, rounds=40, warmup_rounds=3)

@@ -135,6 +135,12 @@ def test_twins_are_not_both_chosen_before_all_others() -> None:
     assert len({index // 2 for index in chosen.tolist()}) == K // 4
 
 
+def test_what_all_guesses_share_does_not_matter() -> None:
+    maps, live, embeddings = world()
+    near, far = (Kernel.of(maps, live, embeddings + np.float32(offset)) for offset in (0, 3000))
+    np.testing.assert_allclose(far.among(np.arange(K)), near.among(np.arange(K)), atol=0.01)
+
+
 @given(seed=st.integers(0, 1000), ran=st.integers(0, 6))
 def test_each_map_chosen_for_a_question_leaves_least_unknown(seed: int, ran: int) -> None:
     maps, live, embeddings = world(seed)
