@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from engine.errors import VlscoreError
 from engine.records import RecordError, from_json, quoted, shown, to_json
 from engine.spec import Align, MaskOrder
 
@@ -26,7 +27,7 @@ DENSE, PROMPTED = "dense-", "prompted-"  # before a method's name: its graph of 
 Tensor = tuple[str, tuple[int, ...]]
 
 
-class ManifestError(ValueError):
+class ManifestError(VlscoreError, ValueError):
     """A manifest is incomplete, contradicts itself, or was written by a newer version."""
 
 

@@ -10,6 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.errors import VlscoreError
 from engine.heads import Head, Similarity
 from engine.records import quoted, shown
 from engine.spec import DEFAULT, Spec
@@ -23,7 +24,7 @@ VIT: tuple[Tower, ...] = ("vit",)
 RESNET: tuple[Tower, ...] = ("resnet",)
 
 
-class MethodError(ValueError):
+class MethodError(VlscoreError, ValueError):
     """A method is unknown, or not defined where it was asked for."""
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from engine.errors import VlscoreError
+
 Record = TypeVar("Record")
 
 
-class RecordError(ValueError):
+class RecordError(VlscoreError, ValueError):
     """A field is missing, unknown, or not of the type that its record declares."""
 
 
@@ -31,7 +34,9 @@ def from_json(kind: type[Record], data: object, where: str) -> Record:
     expected = fields_of(kind)
     unknown = sorted(str(key) for key in data if key not in expected)
     if unknown:
-        raise RecordError(f"`{where}` has unknown field(s) {quoted(unknown)}: it may hold {quoted(expected)}")
+        near = difflib.get_close_matches(unknown[0], expected, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"it may hold {quoted(expected)}"
+        raise RecordError(f"`{where}` has unknown field(s) {quoted(unknown)}: {hint}")
     missing = [name for name in expected if name not in data and name not in _optional(kind)]
     if missing:
         raise RecordError(f"`{where}` lacks the field(s) {quoted(missing)}")

@@ -19,6 +19,7 @@ from runtime.logs import LOG
 DEFAULT_MODEL = "demo-rn"
 SHIPPED = Path(__file__).parent / "models"
 OF_METHODS = (DENSE, PROMPTED)
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")  # what files of weights end in
 
 
 def bundle_home() -> Path:
@@ -52,6 +53,11 @@ def find_bundle(model: str | os.PathLike[str] | None, home: Path | None = None) 
                 return folder
     except (OSError, RuntimeError) as error:  # a name too long, a user that does not exist
         raise BundleError(f"`{asked:.200}` cannot be looked for: {error}") from error
+    if asked.startswith("hf:") or (Path(asked).is_file() and Path(asked).suffix in WEIGHTS):
+        raise BundleError(
+            f"`{asked}` is weights, not a bundle; make one: `vlscore pull MODEL --from {asked}`, where MODEL is what they are "
+            "weights of, such as ViT-B-32"
+        )
     if isinstance(model, os.PathLike) or Path(asked).is_dir() or os.sep in asked:
         raise BundleError(
             f"`{asked}` is not a bundle: it has no {MANIFEST}. Build one with "

@@ -91,6 +91,8 @@ def write_picture(path: str | Path, pixels: Pixels) -> Path:
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
         raise PictureError(f"`path` {str(path)!r} ends in none of {', '.join(FORMATS)}: give it one of them")
+    if not target.parent.is_dir():
+        raise PictureError(f"`path` {str(path)!r}: there is no folder {str(target.parent)!r}; make it first, or name another")
     try:
         write_atomically(target, lambda file: Image.fromarray(pixels).save(file, kind, quality=92))
     except (OSError, ValueError) as error:  # ValueError: a NUL or half a character in the name

@@ -5,9 +5,21 @@ A message says what was asked, what was found and what to do about it.
 
 from __future__ import annotations
 
+from engine.errors import VlscoreError
 
-class VlscoreError(Exception):
-    """Anything that the runtime refuses to do, with a message meant for the person who asked."""
+__all__ = [
+    "ArgumentError",
+    "BundleError",
+    "DeviceError",
+    "DeviceMemoryError",
+    "DeviceWarning",
+    "PictureError",
+    "PresetError",
+    "QueryError",
+    "SceneError",
+    "VlscoreError",
+    "WeightsError",
+]
 
 
 class PictureError(VlscoreError, ValueError):

@@ -126,6 +126,10 @@ class Localizer:
         self.dense = open_dense(self.method, self.manifest, self.model.session, self.text, self.spec, asking)
         self.opened_in = time.perf_counter() - started
 
+    def __repr__(self) -> str:
+        """What is open, in a line."""
+        return f"Localizer({self.manifest.backbone}, {self.method.name}, {self.plan.preset}, {self.precision} on {self.device})"
+
     @property
     def bundle(self) -> Bundle:
         """The bundle that is open."""

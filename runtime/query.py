@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +57,12 @@ class Query:
 
 
 def listed(name: str, texts: object) -> tuple[str, ...]:
-    """One text or several, as a tuple."""
+    """One text or several, as a tuple; texts of other libraries become plain ones."""
     if isinstance(texts, str):
-        return (texts,)
+        return (str(texts),)
     try:
-        if not isinstance(texts, bytes) and isinstance(texts, Iterable):
-            return tuple(texts)
+        if not isinstance(texts, bytes | Mapping) and isinstance(texts, Iterable):
+            return tuple(str(text) if isinstance(text, str) else text for text in texts)
     except TypeError:  # an array without axes says that it can be gone through
         pass
     raise QueryError(f"`{name}` of a query must be a text or several, found {shown(texts)} ({type(texts).__name__})")
@@ -88,7 +88,7 @@ def as_query(asked: Asked, templates: tuple[str, ...]) -> Query:
 
 def as_queries(asked: Asked | Several, templates: tuple[str, ...]) -> list[Query]:
     """Take one query or several; no query at all is an error."""
-    alone = isinstance(asked, (str, bytes, Query)) or not isinstance(asked, Iterable)
+    alone = isinstance(asked, (str, bytes, Mapping, Query)) or not isinstance(asked, Iterable)
     several: Sequence[Any] = [asked] if alone else listed("words", asked)
     if not several:
         raise QueryError("no query was given; give at least one text to look for")

@@ -9,6 +9,7 @@ from runtime.errors import WeightsError
 from runtime.filling.safe_file import looks_safe, read_safe
 from runtime.filling.tensors import Tensors
 from runtime.filling.torch_file import LEGACY, read_torch
+from runtime.filling.transformers_names import from_transformers, is_transformers
 
 BEGINNING = 512  # bytes to know a file by
 PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")  # what wrappers of training put before every name
@@ -59,8 +60,10 @@ def refuse(path: Path, start: bytes) -> None:
 
 
 def plain_names(tensors: Tensors) -> Tensors:
-    """Bring names to open_clip's plain ones: without the prefixes of wrappers, and without `text.` before the text tower's."""
+    """Bring names to open_clip's plain ones: from those of wrappers, of the `transformers` library, and of its newer models."""
     for prefix in PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = tensors.renamed(lambda name, prefix=prefix: name.removeprefix(prefix))  # type: ignore[misc]
+    if is_transformers(tensors):
+        return from_transformers(tensors)
     return tensors.renamed(lambda name: name.removeprefix("text."))

@@ -20,11 +20,6 @@ def check_fit(expects: Shapes, shapes: Shapes, asked: str, source: str) -> None:
     other = [name for name, shape in expects.items() if name in shapes and shapes[name] != shape]
     if not missing and not other:
         return
-    if any(name.startswith(("vision_model.", "text_model.")) for name in shapes):
-        raise WeightsError(
-            f"`{source}` has the names of Transformers' CLIP, which are not read yet; take the open_clip file of the same "
-            "weights (`vlscore models` lists where)"
-        )
     what = known_as(shapes) or ("" if FEW * len(missing + other) <= len(expects) else described(shapes))
     if what:
         raise WeightsError(f"`{source}` is not {asked}: this looks like {what}")

@@ -9,17 +9,19 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from runtime.errors import WeightsError
+from runtime.filling.transformers_names import as_open_clip
 
 FORBID = "VLSCORE_DOWNLOAD"  # set to 0: nothing is ever fetched
-FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # open_clip's own names, the safe one first
-CONFIG = "open_clip_config.json"
+# open_clip's own names, then those of the `transformers` library; of each the safe one first.
+FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
+CONFIGS = ("open_clip_config.json", "config.json", "preprocessor_config.json")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 Say = Callable[[str], None]
 
@@ -50,7 +52,7 @@ def fetch(repository: str, licence: str, say: Say) -> Fetched:
         else:
             say(f"fetching {name}, {size}, from {where} (licence: {licence})")
         path = Path(hub.hf_hub_download(repository, name))
-        config = read_config(hub, repository)
+        config = merged({name: fetched_json(hub, repository, name) for name in CONFIGS}, repository)
     check_hash(path, sha256, where)
     return Fetched(path, config)
 
@@ -82,15 +84,29 @@ def best_file(hub: ModuleType, repository: str) -> tuple[str, str, str]:
         raise WeightsError(
             f"HF_HUB_OFFLINE is set and the cache has no weights of {repository}; unset it, or {by_hand(repository)}"
         )
-    raise WeightsError(f"{repository} holds neither {' nor '.join(FILES)}; download its weights and name the file with `--from`")
+    raise WeightsError(f"{repository} holds none of {', '.join(FILES)}; download its weights and name the file with `--from`")
 
 
-def read_config(hub: ModuleType, repository: str) -> dict[str, Any]:
-    """The model's configuration, where the repository has one."""
+def fetched_json(hub: ModuleType, repository: str, name: str) -> dict[str, Any]:
+    """A configuration, where the repository has it."""
     with contextlib.suppress(hub.errors.EntryNotFoundError):
-        content = json.loads(Path(hub.hf_hub_download(repository, CONFIG)).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
+        return read_json(Path(hub.hf_hub_download(repository, name)))
     return {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration out of a file; nothing where there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def merged(found: Mapping[str, dict[str, Any]], where: str) -> dict[str, Any]:
+    """What lies beside weights as one configuration: open_clip's own, else that of the `transformers` library in its form."""
+    own, theirs, preprocessor = (found[name] for name in CONFIGS)
+    return own or as_open_clip(theirs, preprocessor, where)
 
 
 def check_hash(path: Path, expected: str, where: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from runtime.errors import WeightsError
 from runtime.filling.bundle import OPENAI_MEAN, OPENAI_STD, Weights
 from runtime.filling.catalogue import QUICK, Activation, Entry, catalogue, find_entry
 from runtime.filling.checkpoint import Checkpoint, open_checkpoint
-from runtime.filling.hub import CONFIG, FILES, Say, fetch
+from runtime.filling.hub import CONFIGS, FILES, Say, fetch, merged, read_json
 from runtime.filling.template import shipped
 
 HUB = "hf:"
-SEE = "see the source"
+SEE, LOCAL = "see the source", "local file"
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,13 @@ class Origin:
     source: str
     entry: Entry | None
     config: dict[str, Any]
+
+    @property
+    def tag(self) -> str:
+        """What to call weights that the catalogue does not know: their file, or what holds it where every file is called so."""
+        if self.source != LOCAL:
+            return self.source.rpartition("/")[2]
+        return self.path.absolute().parent.name if self.path.name in FILES else self.path.name
 
 
 def find_origin(asked: str, given: str | None, say: Say) -> Origin:
@@ -42,12 +48,12 @@ def find_origin(asked: str, given: str | None, say: Say) -> Origin:
         return Origin(fetched.path, repository, known, fetched.config)
     path = Path(given).expanduser()
     if path.is_dir():
-        return Origin(file_in(path), "local file", None, config_beside(path))
-    return Origin(path, "local file", None, {})
+        return Origin(file_in(path), LOCAL, None, config_beside(path))
+    return Origin(path, LOCAL, None, config_beside(path.parent) if path.name in FILES else {})
 
 
 def file_in(folder: Path) -> Path:
-    """The weights of a folder: open_clip's names first, else the only file of weights there."""
+    """The weights of a folder: the names that hubs use first, else the only file of weights there."""
     for name in FILES:
         if (folder / name).is_file():
             return folder / name
@@ -60,11 +66,7 @@ def file_in(folder: Path) -> Path:
 
 def config_beside(folder: Path) -> dict[str, Any]:
     """The configuration of a downloaded repository, where it is there."""
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return merged({name: read_json(folder / name) for name in CONFIGS}, f"`{folder}`")
 
 
 def weights_of(asked: str, origin: Origin, activation: Activation | None) -> Weights:
@@ -80,7 +82,7 @@ def weights_of(asked: str, origin: Origin, activation: Activation | None) -> Wei
         template=choose(asked, usual.backbone, named, origin.config, checkpoint, activation),
         mean=named.mean if named else tuple(told.get("mean", OPENAI_MEAN)),
         std=named.std if named else tuple(told.get("std", OPENAI_STD)),
-        tag=known.tag if known else origin.path.name,
+        tag=known.tag if known else origin.tag,
         source=origin.source,
         licence=known.licence if known else SEE,
         sha256=digest,

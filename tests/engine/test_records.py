@@ -74,6 +74,7 @@ def test_defaults_may_be_left_out() -> None:
         ({"names": {1: ["uint8", []]}}, "`tree.names` must have text keys"),
         ({"names": {"x": [8, []]}}, "`tree.names.x[0]` must be text"),
         ({"colour": "red"}, "`tree` has unknown field(s) `colour`: it may hold `leaf`, `ratio`"),
+        ({"ration": 1}, "`tree` has unknown field(s) `ration`: did you mean `ratio`?"),
     ],
 )
 def test_wrong_fields_are_named(change: dict[str, object], message: str) -> None:

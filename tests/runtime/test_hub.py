@@ -26,7 +26,7 @@ except WeightsError as error:
 print(fetched.path, len(fetched.path.read_bytes()), fetched.config.get("model_cfg"))
 """
 WEIGHTS = bytes(range(256)) * 4000
-SAFE, PLAIN = client.FILES
+SAFE, PLAIN, *_ = client.FILES
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_it_says_what_from_where_how_much_and_the_licence_and_then_uses_the_cache(hub: FakeHub, tmp_path: Path) -> None:
-    hub.files["org/tiny"][client.CONFIG] = b'{"model_cfg": {"quick_gelu": true}}'
+    hub.files["org/tiny"][client.CONFIGS[0]] = b'{"model_cfg": {"quick_gelu": true}}'
     code, out, err = ended(fetch(hub, tmp_path))
     assert code == 0, err
     first, second = out.splitlines()
@@ -118,7 +118,7 @@ def test_two_processes_at_once(hub: FakeHub, tmp_path: Path) -> None:
     ("files", "told"),
     [
         ({}, "there is no repository org/tiny at http://127.0.0.1"),
-        ({"org/tiny": {"README.md": b""}}, f"org/tiny holds neither {SAFE} nor {PLAIN}"),
+        ({"org/tiny": {"README.md": b""}}, f"org/tiny holds none of {SAFE}, {PLAIN}"),
     ],
 )
 def test_what_is_not_there_is_named(hub: FakeHub, tmp_path: Path, files: dict[str, dict[str, bytes]], told: str) -> None:

@@ -142,5 +142,5 @@ def test_save_says_what_is_missing(tmp_path: Path) -> None:
         answer(picture=None).save(tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"ends in none of \.png"):
         answer().save(tmp_path / "a.txt")
-    with pytest.raises(PictureError, match=r"cannot be written.*folder"):
+    with pytest.raises(PictureError, match=r"there is no folder .*nowhere.*; make it first"):
         answer().save(tmp_path / "nowhere" / "a.png")

@@ -217,6 +217,7 @@ def test_scenes_are_interchangeable_between_specs_of_one_geometry(tiny_bundle: P
 def test_info_is_plain(tiny_bundle: Path, tiny_localizer: Localizer) -> None:
     import json
 
+    assert repr(tiny_localizer) == "Localizer(tiny-rn, vl-score, exact, fp32 on cpu)"
     info = json.loads(json.dumps(tiny_localizer.info))
     assert (info["model"], info["weights"], info["trained"]) == ("tiny-rn", "none", False)
     assert (info["device"], info["precision"], info["batch"], info["maps"]) == ("cpu", "fp32", 32, 512)

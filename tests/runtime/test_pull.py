@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from runtime.errors import BundleError, WeightsError
 from runtime.filling import bundle, catalogue, check, origin, place, template
 from runtime.filling.bundle import OPENAI_MEAN, OPENAI_STD
 from runtime.filling.hub import FORBID, Fetched
+from runtime.filling.transformers_names import as_open_clip
 from tests import configs, filled
 
 LINE = {
@@ -142,9 +144,88 @@ def test_what_no_template_knows_is_described(tmp_path: Path) -> None:
     assert "with a text tower of 1 blocks of width 48" in result.output
 
 
+def in_transformers_form(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict of open_clip's ViT as the `transformers` library keeps it."""
+    plain = {
+        "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+        "visual.class_embedding": "vision_model.embeddings.class_embedding",
+        "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+        "positional_embedding": "text_model.embeddings.position_embedding.weight",
+        "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+        "logit_scale": "logit_scale",
+    }
+    inside = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn": "self_attn", "c_fc": "fc1", "c_proj": "fc2"}
+    outside = {"visual.ln_pre": "vision_model.pre_layrnorm", "visual.ln_post": "vision_model.post_layernorm"}
+    found = {}
+    for name, tensor in state.items():
+        if name in plain:
+            found[plain[name]] = tensor
+        elif name in ("visual.proj", "text_projection"):
+            found["visual_projection.weight" if name == "visual.proj" else "text_projection.weight"] = tensor.T
+        elif "resblocks" in name:
+            tower = "vision_model" if name.startswith("visual.") else "text_model"
+            number, _, rest = name.partition("resblocks.")[2].partition(".")
+            theirs = f"{tower}.encoder.layers.{number}." + ".".join(inside.get(part, part) for part in rest.split("."))
+            if "in_proj_" not in theirs:
+                found[theirs] = tensor
+                continue
+            for part, third in zip("qkv", tensor.chunk(3), strict=True):
+                found[theirs.replace("in_proj_", f"{part}_proj.")] = third
+        else:
+            layer, _, last = name.rpartition(".")
+            found[f"{outside.get(layer, 'text_model.final_layer_norm')}.{last}"] = tensor
+    found["text_model.embeddings.position_ids"] = torch.arange(4)  # older files hold these
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def test_files_of_the_transformers_library_give_the_same_bundle(weights: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "some-clip" / "model.safetensors"
+    theirs.parent.mkdir()
+    safetensors.torch.save_file(in_transformers_form(safetensors.torch.load_file(weights / "tiny-vit.safetensors")), theirs)
+    config = {"model_type": "clip", "text_config": {}, "vision_config": {"hidden_act": "quick_gelu"}}
+    (theirs.parent / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (theirs.parent / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [0.3, 0.2, 0.1]}')
+    line = {**LINE, "name": "tiny-vit", "backbone": "tiny-vit", "template": "tiny-vit-quickgelu"}
+    catalogue.FILE.write_text(json.dumps([line]), encoding="utf-8")
+    made = run("pull", "tiny-vit", "--from", weights / "tiny-vit.safetensors", "--activation", "quickgelu", "--untrained")
+    assert made.exit_code == 0, made.output
+    result = run("pull", "tiny-vit", "--from", theirs.parent, "--untrained")
+    assert result.exit_code == 0, result.output
+    ours, theirs = tmp_path / "home" / "tiny-vit", tmp_path / "home" / "tiny-vit-some-clip"
+    files = {file.name for file in ours.glob("*.weights")}
+    assert files == {file.name for file in theirs.glob("*.weights")} != set()
+    assert all((theirs / name).read_bytes() == (ours / name).read_bytes() for name in files)
+    assert Localizer(theirs, device="cpu").manifest.image.mean == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"model_type": "siglip"}, {}),
+        ({"model_type": "clip"}, {"model_cfg": {"quick_gelu": True}}),
+        ({"model_type": "clip", "text_config": None, "vision_config": None}, {"model_cfg": {"quick_gelu": True}}),
+        (
+            {"model_type": "clip", "text_config": {"hidden_act": "gelu"}, "vision_config": {"hidden_act": "gelu"}},
+            {"model_cfg": {"quick_gelu": False}},
+        ),
+    ],
+)
+def test_the_activation_stands_in_the_configuration_of_transformers(config: dict[str, Any], told: dict[str, Any]) -> None:
+    assert as_open_clip(config, {}, "org/x") == told
+
+
+def test_activations_without_a_template_are_refused() -> None:
+    with pytest.raises(WeightsError, match="asks for gelu_new and quick_gelu: no template"):
+        as_open_clip({"model_type": "clip", "text_config": {"hidden_act": "gelu_new"}}, {}, "org/x")
+
+
+def test_weights_in_the_place_of_a_model_are_told_the_way(weights: Path) -> None:
+    for asked in (str(weights / "tiny-vit.safetensors"), "hf:org/some-clip"):
+        with pytest.raises(BundleError, match=re.escape(f"`vlscore pull MODEL --from {asked}`")):
+            Localizer(asked)
+
+
 def test_other_names_are_named(tmp_path: Path) -> None:
-    safetensors.torch.save_file({"vision_model.embeddings.class_embedding": torch.zeros(4)}, tmp_path / "hf.safetensors")
-    assert "has the names of Transformers' CLIP" in run("pull", "tiny-rn", "--from", tmp_path / "hf.safetensors").output
     safetensors.torch.save_file({"encoder.weight": torch.zeros(4)}, tmp_path / "any.safetensors")
     assert "does not fit tiny-rn-quickgelu: it lacks `" in run("pull", "tiny-rn", "--from", tmp_path / "any.safetensors").output
 

@@ -71,6 +71,7 @@ def test_queries_keep_their_own_templates() -> None:
     assert as_queries(["dog", own], ("a {}",)) == [Query(("dog",), ("a {}",)), own]
     assert as_queries("dog", ("a {}",)) == as_queries(("dog",), ("a {}",)) == [Query(("dog",), ("a {}",))]
     assert as_query(own, ("a {}",)) is own
+    assert type(as_query(np.str_("dog"), ("{}",)).label) is str  # what an array of words holds
 
 
 @pytest.mark.parametrize("nothing", [[], ()])
@@ -80,7 +81,8 @@ def test_no_query_at_all(nothing: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "kind"), [(3, "int"), ([3], "int"), (None, "NoneType"), (b"dog", "bytes"), (["dog", b"cat"], "bytes")]
+    ("asked", "kind"),
+    [(3, "int"), ([3], "int"), (None, "NoneType"), (b"dog", "bytes"), (["dog", b"cat"], "bytes"), ({"dog": 1}, "dict")],
 )
 def test_what_is_no_query_is_named(asked: Any, kind: str) -> None:
     with pytest.raises(QueryError, match=rf"a query is a text or a `Query`, got {kind}"):
