@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from export.dense import Outputs
+from export.dense import Outputs, summed
 from export.encoders import Tower, wide
 from export.transformer import Block, Head
 
@@ -131,17 +131,17 @@ class TextSpanHead(nn.Module):
 
     def forward(self, stream: Tensor) -> Outputs:
         """Take the stream `(1 + n, d)`; give features `(n, D)`, to be multiplied with a text, and the embedding `(D,)`."""
-        total = torch.zeros_like(wide(stream))
+        given = []  # by each block
         for block in self.blocks:
             facets = block.facets(stream)
             share = block.attention((facets[0][:, :1], facets[1]), "qk").transpose(1, 2)  # (T, 1 + n, 1)
             out = block.block.attn.out_proj
             sent = joined(share * facets[2]) @ out.weight.t() + out.bias / len(stream)
-            total = total + wide(block.block.ls_1(sent))
+            given.append(wide(block.block.ls_1(sent)))
             stream = block.after(stream, facets)
         last, parts = stream[:1], (2 * len(self.blocks) + 1) * len(stream)
         embedding, norm = wide(self.head(last)), Norm(self.head.norm, last)
-        mean = wide(last).mean()
+        mean, total = wide(last).mean(), summed(given, mean=False)
         shifted = (total[1:] - len(self.blocks) * mean / parts) * (norm.weight / norm.spread)
         features = projected(shifted + norm.bias * (len(self.blocks) / parts), self.head.projection)
         return features / embedding.norm(), embedding[0]
