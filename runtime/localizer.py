@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 from engine.manifest import Manifest, fingerprint
 from engine.methods import AFFINITY, DEFAULT_METHOD
@@ -68,6 +69,17 @@ class Localizer:
     runs `refine` for every query (`passes="auto"`: as many as it takes to be sure) and predicts the others; `instant` takes
     the one pass.
     """
+
+    again: Callable[[], Localizer]  # opens the same once more
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ANN401 - as __init__ has them
+        """Remember how it is opened: another process, to which it is sent, opens it again in the same way."""
+        opened = super().__new__(cls)
+        opened.again = functools.partial(cls, *arguments, **options)
+        return opened
+
+    def __reduce__(self) -> tuple[Callable[[], Localizer], tuple[()]]:
+        return self.again, ()
 
     def __init__(  # noqa: PLR0913 - the front door's options
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,14 @@ def test_the_paper_spec_stretches_the_crop(tiny_vit_bundle: Path, tiny_vit_local
 def test_scenes_are_interchangeable_between_specs_of_one_geometry(tiny_bundle: Path, cat_scene: Scene) -> None:
     sharp = Localizer(tiny_bundle, device="cpu", spec=DEFAULT.replace(name="sharp", threshold=0.9))
     assert sharp.locate(cat_scene, "a cat").spec.threshold == 0.9
+
+
+def test_another_process_opens_the_same(tiny_bundle: Path) -> None:
+    localizer = Localizer(tiny_bundle, device="cpu", threads=1, spec=DEFAULT.replace(threshold=0.7), preset="instant")
+    again = pickle.loads(pickle.dumps(localizer))
+    assert repr(again) == repr(localizer)
+    assert again.spec.threshold == 0.7
+    assert again.info["bundle"] == str(tiny_bundle)
 
 
 def test_info_is_plain(tiny_bundle: Path, tiny_localizer: Localizer) -> None:
