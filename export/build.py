@@ -60,8 +60,7 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
         reference = Reference(loaded, parts.maps, options.spec)
         side = parts.side
         del parts  # and with it the rewritten towers
-        for parity in gate.comparisons(folder, reference, options, report):  # a few passes first: a refusal comes early
-            allowed = gate.allowed_for(manifest, parity.float32_noise)
+        for parity, allowed in gate.comparisons(folder, reference, options, report):  # a few passes first: a refusal comes early
             gate.check(parity, options.precision, allowed)
         manifest = add_methods(folder, manifest, loaded, named_methods(options.methods, manifest.tower), side, report)
         manifest = dataclasses.replace(manifest, parity={**gate.figures(parity, allowed), **speeds}, inputs_hash=digest)

@@ -14,7 +14,7 @@ from engine.metrics import box_agreement
 from engine.outline import follow
 from engine.saliency import normalise, to_picture
 from engine.spec import Spec
-from export.noise import score_noise
+from export.noise import Noise, measure, relative
 from export.options import PICTURES
 from export.reference import Floats, Reference
 from runtime import Localization, Localizer, Query, Scene
@@ -88,15 +88,14 @@ def look_at(folder: Path, reference: Reference, pictures: Iterable[NDArray[np.ui
     for picture in pictures:
         scene, pixels = encoder.look(picture)
         wanted, embedding = reference.picture(pixels)
-        apart = np.abs(wanted - encoder.run_checked("image", pixels)["maps"]).max()
-        found.append(Seen(scene, pixels, embedding, float(apart / max(float(np.abs(wanted).max()), 1e-12))))
+        found.append(Seen(scene, pixels, embedding, relative(encoder.run_checked("image", pixels)["maps"], wanted)))
     return found
 
 
-def noise(reference: Reference, seen: Seen, read: Read) -> float:
-    """What float32 alone does to the scores of a picture: PyTorch against itself in float64, on a few passes."""
-    maps = np.concatenate([seen.blank, seen.scene.maps[seen.sample(FEW)]])
-    return score_noise(reference, seen.pixels, maps, np.stack([read.wanted, seen.wanted]))
+def noise(reference: Reference, seen: Seen, read: Read) -> Noise:
+    """What float32 alone does to the maps and scores of a picture: PyTorch against itself in float64, on a few passes."""
+    masks = np.concatenate([seen.blank, seen.scene.maps[seen.sample(FEW)]])
+    return measure(reference, seen.pixels, masks, np.stack([read.wanted, seen.wanted]))
 
 
 def compare(localizer: Localizer, reference: Reference, seen: Seen, read: Read, *, passes: int, rounding: float) -> Compared:

@@ -9,11 +9,13 @@ from pathlib import Path
 from engine.manifest import Manifest
 from export.calibration import open_small
 from export.comparison import FEW, Compared, compare, gate_pictures, largest, look_at, noise, read_prompts
+from export.noise import Noise
 from export.options import EIGHT_BITS, BuildOptions
 from export.reference import Reference
 from runtime import Localizer
 
-NOISE = 8  # times the float32 noise of a few passes: the worst of many passes, of two computations that both round
+NOISE = 8  # times the float32 noise of one picture and a few passes: the worst of many, of two computations that both round
+SILENT = Noise(scores=0.0, maps=0.0)
 Report = Callable[[str], None]
 
 
@@ -36,7 +38,8 @@ class Parity:
     flips_beyond_rounding: int  # of maps whose score is farther from the base than the tolerance
     saliency_error: float  # of the map in [0, 1]
     box_agreement: float
-    float32_noise: float  # of a score: what float32 alone does to PyTorch's
+    score_noise: float  # what float32 alone does to PyTorch's
+    map_noise: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Tolerance:
         return self.masked_gap if name == "masked_cosine" and self.masked_gap is not None else self.cosine_gap
 
 
-# What is allowed where the model's float32 noise is small. A large network's own noise is more than 1e-5 of a score: see `NOISE`.
+# What is allowed where the model's float32 noise is small; a large network's maps and scores are noisier: see `NOISE`.
 TOLERANCES = {
     "fp32": Tolerance(map_error=1e-3, cosine_gap=1e-5, score_error=1e-5, saliency_error=1e-3, box_agreement=0.99),
     # Scores that may move by a third of the temperature move the weights, and with them single cells, by a tenth or more; what
@@ -71,8 +74,8 @@ TOLERANCES = {
 }
 
 
-def comparisons(folder: Path, reference: Reference, options: BuildOptions, report: Report) -> Iterator[Parity]:
-    """Compare on one picture and few passes, then on all: whoever checks what comes first refuses early."""
+def comparisons(folder: Path, reference: Reference, options: BuildOptions, report: Report) -> Iterator[tuple[Parity, Tolerance]]:
+    """Compare on one picture and few passes, then on all: whoever checks what comes first, by what is allowed, refuses early."""
     pictures = list(gate_pictures())
     # Any map above the base counts: boxes are compared whether or not the thing is there.
     spec = options.spec.replace(presence="any")
@@ -83,17 +86,17 @@ def comparisons(folder: Path, reference: Reference, options: BuildOptions, repor
     report("measuring float32's own noise")
     noisy = noise(reference, seen[0], read[0])
     localizer = Localizer(open_small(folder), device="cpu", spec=spec)
-    rounding = allowed_for(localizer.manifest, noisy).score_error
+    allowed = allowed_for(localizer.manifest, noisy)
     report("comparing a few passes with PyTorch")
-    yield worst([compare(localizer, reference, seen[0], read[0], passes=FEW, rounding=rounding)], noisy)
+    yield worst([compare(localizer, reference, seen[0], read[0], passes=FEW, rounding=allowed.score_error)], noisy), allowed
     found: list[Compared] = []
     for one, told in zip(seen, read, strict=True):
         report(f"comparing passes of picture {len(found) + 1} of {len(pictures)} with PyTorch")
-        found.append(compare(localizer, reference, one, told, passes=options.compare, rounding=rounding))
-    yield worst(found, noisy)
+        found.append(compare(localizer, reference, one, told, passes=options.compare, rounding=allowed.score_error))
+    yield worst(found, noisy), allowed
 
 
-def worst(found: list[Compared], noisy: float) -> Parity:
+def worst(found: list[Compared], noisy: Noise) -> Parity:
     """What was compared, as one."""
     return Parity(
         pictures=len(found),
@@ -107,26 +110,28 @@ def worst(found: list[Compared], noisy: float) -> Parity:
         flips_beyond_rounding=sum(one.beyond for one in found),
         saliency_error=largest(one.saliency_error for one in found),
         box_agreement=-largest(-one.agreement for one in found),
-        float32_noise=noisy,
+        score_noise=noisy.scores,
+        map_noise=noisy.maps,
     )
 
 
-def tolerance_for(precision: str, trained: bool, logit_scale: float = 1.0, noisy: float = 0.0) -> Tolerance:
+def tolerance_for(precision: str, trained: bool, logit_scale: float = 1.0, noisy: Noise = SILENT) -> Tolerance:
     """What is still agreement for a bundle of this kind; the scores of eight bits are judged in units of 1 / logit scale.
 
     A random network amplifies rounding, and its saliency is almost flat, so that below float32 its boxes hang on noise: there
     they are reported, not judged.
     """
     allowed = TOLERANCES[precision]
+    allowed = replace(allowed, map_error=max(allowed.map_error, NOISE * noisy.maps))
     if precision in EIGHT_BITS:
         allowed = replace(allowed, score_error=allowed.score_error / logit_scale)
         return allowed if trained else replace(allowed, score_error=2.0, masked_gap=1.0)
     if not trained and precision != "fp32":
         allowed = replace(allowed, score_error=2e-2, saliency_error=1.0, box_agreement=0.0)
-    return widen(allowed, NOISE * noisy)
+    return widen(allowed, NOISE * noisy.scores)
 
 
-def allowed_for(manifest: Manifest, noisy: float) -> Tolerance:
+def allowed_for(manifest: Manifest, noisy: Noise) -> Tolerance:
     """What is still agreement for a bundle whose model has this noise."""
     return tolerance_for(manifest.precision, manifest.weights.trained, manifest.logit_scale, noisy)
 
@@ -169,6 +174,6 @@ def cosine_rule(name: str, value: float, allowed: Tolerance) -> tuple[str, float
 
 
 def figures(parity: Parity, allowed: Tolerance) -> dict[str, object]:
-    """Parity as plain rounded numbers, for the manifest, with what the scores were allowed."""
-    found = {**asdict(parity), "score_allowed": allowed.score_error}
+    """Parity as plain rounded numbers, for the manifest, with what scores and maps were allowed."""
+    found = {**asdict(parity), "score_allowed": allowed.score_error, "map_allowed": allowed.map_error}
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in found.items()}

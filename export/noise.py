@@ -1,10 +1,12 @@
-"""How much PyTorch's own float32 rounds: a few masked passes of the untouched model again in float64, a block at a time."""
+"""How much PyTorch's own float32 rounds: a picture and a few of its passes again in float64, a block at a time."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,28 @@ from export.encoders import Tower
 from export.reference import Floats, Reference
 
 
-def score_noise(reference: Reference, pixels: NDArray[np.uint8], maps: Floats, texts: Floats) -> float:
-    """The largest difference that float32 makes to a score of these masked passes; the first map's pass is the base."""
-    narrow = reference.masked(pixels, maps)
+@dataclass(frozen=True)
+class Noise:
+    """The largest difference that float32 makes."""
+
+    scores: float
+    maps: float  # relative to the largest value
+
+
+def measure(reference: Reference, pixels: NDArray[np.uint8], masks: Floats, texts: Floats) -> Noise:
+    """The noise of a picture's own maps, and of the scores of its passes by these masks; the first pass is the base."""
+    narrow_maps, _ = reference.picture(pixels)
+    narrow = reference.masked(pixels, masks)
     with widened(reference.loaded.model.visual):
-        wide = reference.masked(pixels, maps, torch.float64)
+        wide_maps, _ = reference.picture(pixels, torch.float64)
+        wide = reference.masked(pixels, masks, torch.float64)
     apart = (narrow[1:] - narrow[:1]) - (wide[1:] - wide[:1])
-    return float(np.abs(texts @ apart.T).max())
+    return Noise(scores=float(np.abs(texts @ apart.T).max()), maps=relative(narrow_maps, wide_maps))
+
+
+def relative(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """The largest difference, relative to the largest value that is wanted."""
+    return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
 
 
 @contextlib.contextmanager

@@ -29,12 +29,12 @@ class Reference:
     spec: Spec
 
     @torch.no_grad()
-    def picture(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def picture(self, pixels: NDArray[np.uint8], dtype: torch.dtype = torch.float32) -> tuple[NDArray[Any], NDArray[Any]]:
         """Raw maps `(K, h, w)`, before any reduction, and the unit embedding `(D,)` of a picture `(R, R, 3)`."""
         taps: list[Tensor] = []
         handles = [module.register_forward_hook(hook(taps, kind, self.maps)) for module, kind in self.tapped()]
         try:
-            embedding = F.normalize(self.loaded.model.encode_image(self.normalised(pixels)), dim=-1)[0]
+            embedding = F.normalize(self.loaded.model.encode_image(self.normalised(pixels, dtype)), dim=-1)[0]
         finally:
             for handle in handles:
                 handle.remove()

@@ -16,11 +16,13 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from engine.spec import DEFAULT
 from export import assemble, build, gate
 from export.comparison import gate_pictures, spread
 from export.gate import TOLERANCES, GateError, Parity, check, figures, tolerance_for
-from export.noise import widened
+from export.noise import Noise, measure, widened
 from export.options import BuildOptions
+from export.reference import Reference
 from export.sources import find_source
 from export.weights import Loaded, state_digest
 from runtime.bundles import open_bundle
@@ -39,7 +41,8 @@ PERFECT = Parity(
     flips_beyond_rounding=0,
     saliency_error=0.0,
     box_agreement=1.0,
-    float32_noise=0.0,
+    score_noise=0.0,
+    map_noise=0.0,
 )
 Sabotage = Callable[[Path], None]
 
@@ -216,14 +219,25 @@ def test_samples_are_spread_and_distinct(count: int, limit: int) -> None:
 
 def test_scores_are_allowed_a_small_multiple_of_the_models_own_noise() -> None:
     usual = tolerance_for("fp32", True)
-    assert tolerance_for("fp32", True, noisy=1e-7) == usual
-    noisy = tolerance_for("fp32", True, noisy=1e-5)
+    assert tolerance_for("fp32", True, noisy=Noise(scores=1e-7, maps=0)) == usual
+    noisy = tolerance_for("fp32", True, noisy=Noise(scores=1e-5, maps=0))
     assert noisy.score_error == pytest.approx(gate.NOISE * 1e-5)
     assert noisy.saliency_error == pytest.approx(gate.NOISE * usual.saliency_error)
     assert dataclasses.replace(noisy, score_error=usual.score_error, saliency_error=usual.saliency_error) == usual
     check(dataclasses.replace(PERFECT, score_error=5e-5), "fp32", noisy)
     with pytest.raises(GateError, match=r"score_error is 0\.000101, allowed <= 8e-05"):
         check(dataclasses.replace(PERFECT, score_error=1.01e-4), "fp32", noisy)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_maps_are_allowed_a_small_multiple_of_the_models_own_noise(precision: str) -> None:
+    usual = tolerance_for(precision, True)
+    assert tolerance_for(precision, True, noisy=Noise(scores=0, maps=1e-4)) == usual
+    noisy = tolerance_for(precision, True, noisy=Noise(scores=0, maps=2e-4))
+    assert noisy == dataclasses.replace(usual, map_error=pytest.approx(gate.NOISE * 2e-4))
+    check(dataclasses.replace(PERFECT, map_error=1.5e-3), precision, noisy)
+    with pytest.raises(GateError, match=r"map_error is 0\.00161, allowed <= 0\.0016"):
+        check(dataclasses.replace(PERFECT, map_error=1.61e-3), precision, noisy)
 
 
 @pytest.mark.parametrize("model", ["loaded", "loaded_vit"])
@@ -241,6 +255,27 @@ def test_noise_is_what_float32_rounds(request: pytest.FixtureRequest, model: str
     assert found.dtype == torch.float64
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     assert state_digest(visual) == before
+
+
+def test_a_model_of_large_numbers_that_cancel_is_noisy(loaded: Loaded, tiny_bundle: Path) -> None:
+    """Its maps are the same but for rounding, which is what is measured: against a whole tower in float64."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    masks, texts = np.random.default_rng(1).random((3, 3, 3), dtype=np.float32), np.eye(2, loaded.model.visual.output_dim)
+    model = copy.deepcopy(loaded.model)
+    norm = model.visual.layer4[-1].bn3
+    norm.running_mean += 2.0**14
+    norm.bias.data += 2.0**14 * norm.weight.data / (norm.running_var + norm.eps).sqrt()
+    maps = open_bundle(tiny_bundle).manifest.maps
+
+    def of(tower: Any) -> Reference:
+        return Reference(dataclasses.replace(loaded, model=tower), maps, DEFAULT)
+
+    quiet, noisy = measure(of(loaded.model), pixels, masks, texts), measure(of(model), pixels, masks, texts)
+    assert quiet.maps < 1e-5
+    assert tolerance_for("fp32", True, noisy=quiet).map_error == 1e-3 < tolerance_for("fp32", True, noisy=noisy).map_error
+    found, _ = of(model).picture(pixels)
+    wanted, _ = of(model.double()).picture(pixels, torch.float64)
+    assert noisy.maps == pytest.approx(np.abs(found - wanted).max() / wanted.max(), rel=1e-6)
 
 
 def test_a_refusal_comes_before_the_other_pictures(build_sabotaged: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
