@@ -14,6 +14,7 @@ import open_clip
 from torch import Tensor, nn
 
 from export.vocabulary import clip_tokenizer
+from runtime.errors import VlscoreError
 
 Config = dict[str, Any]
 
@@ -24,7 +25,7 @@ OWN = Path(__file__).parent / "checkpoints"
 ALIASES = {"ViT-L-14@336px": "ViT-L-14-336", "ViT-L-14@336": "ViT-L-14-336"}
 
 
-class BackboneError(ValueError):
+class BackboneError(VlscoreError, ValueError):
     """The backbone asked for is unknown or is not one that VL-Score can read."""
 
 

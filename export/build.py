@@ -13,23 +13,19 @@ import typer
 
 import export.needs  # noqa: F401 - before anything that imports PyTorch
 from engine.manifest import Manifest
-from engine.methods import named_methods
-from engine.spec import named_spec
+from engine.spec import SPECS, named_spec
 from export import assemble, gate, quantise, show, timing, triton
-from export.backbones import Backbone, BackboneError, find_backbone
-from export.method_graphs import add_methods
-from export.onnx_files import ExportError
+from export.backbones import Backbone, find_backbone
+from export.method_graphs import add_methods, asked_methods
 from export.options import MAP_SOURCES, PRECISIONS, BuildOptions, calibration_pictures, inputs_hash
 from export.reference import Reference
 from export.sources import Source, default_weights, find_source
-from export.store import StoreError, built_from, locked, new_bundle
+from export.store import built_from, locked, new_bundle
 from export.weights import load
 from runtime.backends.tensorrt import TensorRTBackend
 from runtime.bundles import bundle_home, bundle_name, open_bundle, read_manifest
 from runtime.errors import VlscoreError
 from runtime.threads import default_threads
-
-REFUSED = (BackboneError, StoreError, ExportError, gate.GateError, timing.SpeedError, VlscoreError, ValueError)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -62,7 +58,7 @@ def build(backbone: Backbone, source: Source, options: BuildOptions, target: Pat
         del parts  # and with it the rewritten towers
         for parity, allowed in gate.comparisons(folder, reference, options, report):  # a few passes first: a refusal comes early
             gate.check(parity, options.precision, allowed)
-        manifest = add_methods(folder, manifest, loaded, named_methods(options.methods, manifest.tower), side, report)
+        manifest = add_methods(folder, manifest, loaded, asked_methods(options.methods, manifest.tower), side, report)
         manifest = dataclasses.replace(manifest, parity={**gate.figures(parity, allowed), **speeds}, inputs_hash=digest)
         assemble.write_manifest(folder, manifest)
     return manifest
@@ -88,7 +84,7 @@ def in_eight_bits(
 def run(backbone_name: str, pretrained: str, options: BuildOptions, out: Path | None, force: bool) -> Path:
     """Find what is asked for, build it unless it is there already, and say how it went; gives its folder."""
     backbone = find_backbone(backbone_name)
-    named_methods(options.methods, backbone.family)  # a bad name is refused at once
+    asked_methods(options.methods, backbone.family)  # a bad name is refused at once
     pretrained = pretrained or default_weights(backbone)
     source = find_source(backbone, pretrained, options.activation)
     target = out or bundle_home() / bundle_name(backbone.name, pretrained, options.precision)
@@ -159,6 +155,7 @@ def main(
         ("precision", precision, PRECISIONS),
         ("activation", activation or "gelu", ("gelu", "quickgelu")),
         ("maps", maps, MAP_SOURCES),
+        ("spec", spec, SPECS),
     ):
         if value not in allowed:
             raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{name}")
@@ -171,7 +168,7 @@ def main(
             typer.echo(f"{build_engines(target)} TensorRT engines are ready")
         if serve is not None:
             triton.print_written(triton.write_repository(open_bundle(target), serve, triton.Serving()), triton.Serving())
-    except REFUSED as error:
+    except VlscoreError as error:
         show.refusal(error)
         raise typer.Exit(1) from None
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from engine.heads import Head as Switches
 from engine.manifest import MethodInfo
-from engine.methods import Method, MethodError, Tower, refuse_other_tower
+from engine.methods import Method, Tower, refuse_other_tower
 from export.dense import DenseGraph, TokenHead
 from export.dense_resnet import CellsHead, PoolGraph, pool_at
 from export.encoders import ResNetEncoder, ViTEncoder
@@ -20,6 +20,7 @@ from export.layers import AffinityGraph, LayersHead
 from export.prompted import ChannelsGraph, ClipEsGraph, GradCamPlusGraph, LegradGraph, RowsGraph, StreamGraph
 from export.similar import SimilarHead
 from export.transformer import Block, Head, at_side
+from runtime.errors import ArgumentError
 
 STRIDE = 32  # pixels of a ResNet's cell
 
@@ -46,7 +47,7 @@ def tower_of(encoder: nn.Module) -> Tower:
 def looker(
     method: Method, encoder: ResNetEncoder | ViTEncoder, visual: Visual, pixels: Pixels, dtype: torch.dtype, side: int
 ) -> Looker:
-    """Make the graph of a method for squares of a side; raises `MethodError` where it is not defined."""
+    """Make the graph of a method for squares of a side; raises `ArgumentError` where it is not defined."""
     refuse_other_tower(method, tower_of(encoder))
     if isinstance(encoder, ResNetEncoder):
         return resnet_looker(method, encoder, visual, pixels, dtype, side)
@@ -58,14 +59,14 @@ def resnet_looker(
 ) -> Looker:
     """The graph of a method on a ResNet."""
     if side % STRIDE:
-        raise MethodError(f"`--side` must be a multiple of {STRIDE} pixels for ResNets, found {side}")
+        raise ArgumentError(f"`--side` must be a multiple of {STRIDE} pixels for ResNets, found {side}")
     if method.head is None:
-        raise MethodError(f"method `{method.name}` has no graph of its own")
+        raise ArgumentError(f"method `{method.name}` has no graph of its own")
     trained = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
     grid_hw = (side // STRIDE, side // STRIDE)
     if method.family == "masked":
         if side != trained:
-            raise MethodError(f"method `{method.name}` ranks the maps of every bundle, of {trained} pixels: leave `--side` out")
+            raise ArgumentError(f"method `{method.name}` ranks the maps of every bundle, of {trained} pixels: leave `--side` out")
         info = MethodInfo(side, *grid_hw, 1, encoder.pool.position.shape[1], {})
         return Looker(None, side, ("slopes",), info, ChannelsGraph(encoder.pool))
     if method.family == "prompted":
@@ -84,13 +85,13 @@ def transformer_looker(method: Method, visual: Visual, pixels: Pixels, dtype: to
     refuse_other_pool(method, visual)
     patch = visual.patch_size[0]
     if side % patch:
-        raise MethodError(f"`--side` must be a multiple of the patch of {patch} pixels, found {side}")
+        raise ArgumentError(f"`--side` must be a multiple of the patch of {patch} pixels, found {side}")
     tower = at_side(visual, side)
     blocks = [Block(block) for block in tower.transformer.resblocks]
     head = Head(tower.ln_post, tower.proj)
     grid_hw = (side // patch, side // patch)
     if method.head is None:
-        raise MethodError(f"method `{method.name}` has no graph of its own")
+        raise ArgumentError(f"method `{method.name}` has no graph of its own")
     switches = method.head.fitted(len(blocks))
     if switches.kind == "affinity":
         affinity = AffinityGraph(pixels, tower, blocks, switches.blocks, dtype)
@@ -134,9 +135,9 @@ def refuse_other_pool(method: Method, visual: Visual) -> None:
     if method.family == "refinement":
         return
     if visual.attn_pool is not None:
-        raise MethodError(
+        raise ArgumentError(
             f"method `{method.name}` projects patches as the class token is projected, and this model's embedding comes out of a "
             "pool of attention (CoCa), before which patches have no place among words; ask by `vl-score` or `score-cam`"
         )
     if visual.pool_type != "tok" or visual.final_ln_after_pool:
-        raise MethodError(f"method `{method.name}` reads the class token, and this model's embedding is pooled in another way")
+        raise ArgumentError(f"method `{method.name}` reads the class token, and this model's embedding is pooled in another way")

@@ -13,13 +13,14 @@ from export.noise import Noise
 from export.options import EIGHT_BITS, BuildOptions
 from export.reference import Reference
 from runtime import Localizer
+from runtime.errors import VlscoreError
 
 NOISE = 8  # times the float32 noise of one picture and a few passes: the worst of many, of two computations that both round
 SILENT = Noise(scores=0.0, maps=0.0)
 Report = Callable[[str], None]
 
 
-class GateError(RuntimeError):
+class GateError(VlscoreError, RuntimeError):
     """A bundle disagrees with PyTorch by more than its precision explains."""
 
 

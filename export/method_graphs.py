@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from engine.manifest import DENSE, PROMPTED, FileInfo, Manifest
-from engine.methods import Method
+from engine.methods import Method, MethodError, Tower, named_methods
 from export import show
 from export.assemble import Parts, Write, take_apart, writer
 from export.comparison import gate_pictures
@@ -23,12 +23,21 @@ from export.onnx_files import WeightsFile, run_once, save_graph, turn_where_know
 from export.options import BuildOptions, Precision
 from export.reference import Floats
 from export.weights import Loaded
+from runtime.errors import ArgumentError
 from runtime.filling.origin import sha256_of
 from runtime.preprocess import fit_to_square
 
 SHARED = "image.onnx.weights"  # where the graphs of pictures keep their weights
 PROMPTS = 8  # texts per run of a graph that words go into
 ALLOWED = {"fp32": 1e-3, "fp16": 2e-1}  # largest difference from PyTorch, relative to the largest value
+
+
+def asked_methods(names: str, tower: Tower) -> tuple[Method, ...]:
+    """The methods of these names; raises ArgumentError for one that is unknown, or not defined for this kind of tower."""
+    try:
+        return named_methods(names, tower)
+    except MethodError as error:
+        raise ArgumentError(str(error)) from None
 
 
 def add_methods(

@@ -10,17 +10,15 @@ import typer
 
 import export.needs  # noqa: F401 - before anything that imports PyTorch
 from engine.manifest import Manifest
-from engine.methods import named_methods
 from export import show
 from export.assemble import write_manifest
 from export.backbones import find_backbone
-from export.build import REFUSED
-from export.method_graphs import add_methods
+from export.method_graphs import add_methods, asked_methods
 from export.sources import default_weights, find_source
 from export.store import locked, new_bundle
 from export.weights import load
 from runtime.bundles import find_bundle, read_manifest
-from runtime.errors import WeightsError
+from runtime.errors import VlscoreError, WeightsError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -36,7 +34,7 @@ def extend(target: Path, names: str, side: int, model: tuple[str, str, int], rep
         raise WeightsError(
             f"`{target}` was built from other weights than `{loaded.weights.tag}`; name its own with `--pretrained`, and `--seed`"
         )
-    methods = named_methods(names, manifest.tower)
+    methods = asked_methods(names, manifest.tower)
     with new_bundle(target) as folder:
         for path in target.iterdir():
             shutil.copy2(path, folder / path.name)
@@ -65,7 +63,7 @@ def main(
         target = find_bundle(bundle)
         with locked(target), show.progress(target.name, 1) as report:
             manifest = extend(target, methods, side, (backbone, pretrained, seed), report)
-    except REFUSED as error:
+    except VlscoreError as error:
         show.refusal(error)
         raise typer.Exit(1) from None
     show.methods(manifest, target)

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runtime.errors import VlscoreError
+
 OPSET = 20
 EXTERNAL_FROM = 1024  # bytes; smaller tensors stay inside the graph, where shape inference can see them
 ALIGNMENT = 64  # bytes; what vector loads from a memory-mapped file like
@@ -34,7 +36,7 @@ DTYPES: dict[int, str] = {
 INTEGERS = (onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 
 
-class ExportError(RuntimeError):
+class ExportError(VlscoreError, RuntimeError):
     """An exported graph is not what a bundle may hold."""
 
 
@@ -94,6 +96,8 @@ def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple
     if program is None:
         raise ExportError("PyTorch exported nothing; torch >= 2.9 is needed")
     model: onnx.ModelProto = program.model_proto
+    for value in program.model.graph.initializers.values():  # the exporter's rules remember the last graph that they looked at
+        value.const_value = None
     for value in (*model.graph.input, *model.graph.output):
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
             raise ExportError(f"graph value `{value.name}` has no fixed shape; bundles hold fixed shapes only")

@@ -15,6 +15,7 @@ import engine
 from engine.spec import DEFAULT, Spec
 from export.backbones import Backbone
 from export.sources import Source, source_key
+from runtime.errors import ArgumentError
 from runtime.filling.catalogue import Activation
 from runtime.filling.origin import sha256_of
 
@@ -96,7 +97,7 @@ def calibration_pictures(folder: str | None) -> list[Path]:
     searched = PICTURES if folder is None else Path(folder)
     found = sorted(path for path in searched.glob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise ValueError(f"`--calibrate {searched}` holds no picture; name a folder of pictures like those that will be asked")
+        raise ArgumentError(f"`--calibrate {searched}` holds no picture; name a folder of pictures like those that will be asked")
     count = min(len(found), MOST_PICTURES)
     return [found[step * (len(found) - 1) // max(1, count - 1)] for step in range(count)]
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.manifest import MANIFEST
+from runtime.errors import VlscoreError
 
 
-class StoreError(OSError):
+class StoreError(VlscoreError, OSError):
     """The place for a bundle cannot be used."""
 
 
@@ -23,17 +24,24 @@ def locked(target: Path) -> Iterator[None]:
     """Let one build at a time work on a target; a second one waits. What killed builds left is cleared away."""
     if is_foreign(target):
         raise StoreError(f"`{target}` exists and is not a bundle; choose another `--out`, or remove it yourself")
-    try:
+    with writing(target, "the bundle", "`--out`"):
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target.parent)
         with FileLock(beside(target, "lock")):
             recover(target)
             yield
-    except StoreError:
+
+
+@contextlib.contextmanager
+def writing(target: Path, what: str, place: str) -> Iterator[None]:
+    """Say it in one sentence when something cannot be written: no permission, no space, a disk that is read-only."""
+    try:
+        yield
+    except VlscoreError:
         raise
-    except OSError as error:  # no permission, no space, a disk that is read-only
+    except OSError as error:
         raise StoreError(
-            f"the bundle cannot be written to `{target}` ({error.strerror or error}); choose another `--out`, or make room"
+            f"{what} cannot be written to `{target}` ({error.strerror or error}); choose another {place}, or make room"
         ) from error
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.manifest import TEXT_GRAPHS, GraphInfo, ImageInfo, WeightsInfo
 from engine.records import to_json
-from export import assemble
+from export import assemble, show
 from export.backbones import QUICK, Backbone, empty_model, find_backbone
 from export.catalogue import offered
 from export.onnx_files import ExportError, WeightsFile, run_once, save_graph
@@ -33,6 +33,7 @@ from export.recipes import Arrays, Recipes
 from export.sources import find_source
 from export.vocabulary import clip_tokenizer, write_tokenizer
 from export.weights import Loaded, preprocessing_of
+from runtime.errors import VlscoreError
 from runtime.filling.bundle import TOKENIZER
 from runtime.filling.catalogue import Activation
 from runtime.filling.fill import BLANK, pixel_tensors, write_graphs
@@ -208,11 +209,22 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where to write them.")] = FOLDER,
 ) -> None:
     """Make templates, and prove each by filling it."""
+    if precision not in ("fp32", "fp16"):
+        raise typer.BadParameter(f"`{precision}` is none of fp32, fp16", param_hint="--precision")
+    try:
+        make_all(names or sorted({line["template"] for line in offered()}), cast("Precision", precision), folder)
+    except VlscoreError as error:
+        show.refusal(error)
+        raise typer.Exit(1) from None
+
+
+def make_all(names: list[str], precision: Precision, folder: Path) -> None:
+    """Write the templates of these backbones, and CLIP's tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     TOKENIZER.write_bytes(packed_tokenizer())
     twins: Twins = {}
-    for name in names or sorted({line["template"] for line in offered()}):
-        write(name, "quickgelu" if name.endswith(QUICK) else "gelu", cast("Precision", precision), folder, twins)
+    for name in names:
+        write(name, "quickgelu" if name.endswith(QUICK) else "gelu", precision, folder, twins)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from export.graphs import MaskedGraph, Pixels
 from export.onnx_files import WeightsFile, export_graph, save_graph
 from export.options import EIGHT_BITS, SLOTS, BuildOptions
 from export.weights import Loaded
+from runtime.errors import VlscoreError
 from runtime.measurements import Timing, keep
 from runtime.tuning import Passes, Setting, measure, open_graph, settings, timed
 
@@ -30,7 +31,7 @@ Timings = dict[int, list[Timing]]  # by batch
 Speeds = dict[str, dict[str, float]]  # passes per second by device and precision
 
 
-class SpeedError(RuntimeError):
+class SpeedError(VlscoreError, RuntimeError):
     """A precision that costs accuracy and brings no speed."""
 
 

@@ -15,7 +15,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from engine.manifest import MANIFEST, TEXT_FILES, TEXT_HALF
-from engine.spec import named_spec
+from engine.spec import SPECS, named_spec
+from export.store import writing
 from export.triton_config import MARK, TritonError, front_config, graph_config
 from runtime.bundles import Bundle, find_bundle, open_bundle
 from runtime.checks import check_masks
@@ -58,21 +59,22 @@ def write_repository(bundle: Bundle, target: Path, serving: Serving) -> list[Pat
     """Write one folder per model into a repository and give them; models that others put there are left alone."""
     kind = serving.kind_for(bundle.manifest.precision)
     check(bundle, serving, kind)
-    target.mkdir(parents=True, exist_ok=True)
     written = []
-    # Beside the repository: a server that watches it must never see half a model.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".triton-") as temporary:
-        folders = [graph_model(bundle, graph, Path(temporary), serving, kind) for graph in bundle.manifest.graphs]
-        for folder in (*folders, front_model(bundle, Path(temporary), serving)):
-            final = target / folder.name
-            if final.exists():
-                if not is_ours(final):
-                    raise TritonError(
-                        f"`{final}` is a model that was not written here; choose another folder, or another `--name`"
-                    )
-                shutil.rmtree(final)
-            os.replace(folder, final)
-            written.append(final)
+    with writing(target, "the repository", "folder"):
+        target.mkdir(parents=True, exist_ok=True)
+        # Beside the repository: a server that watches it must never see half a model.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".triton-") as temporary:
+            folders = [graph_model(bundle, graph, Path(temporary), serving, kind) for graph in bundle.manifest.graphs]
+            for folder in (*folders, front_model(bundle, Path(temporary), serving)):
+                final = target / folder.name
+                if final.exists():
+                    if not is_ours(final):
+                        raise TritonError(
+                            f"`{final}` is a model that was not written here; choose another folder, or another `--name`"
+                        )
+                    shutil.rmtree(final)
+                os.replace(folder, final)
+                written.append(final)
     return written
 
 
@@ -181,12 +183,13 @@ def main(
     plans: Annotated[Optional[list[str]], typer.Option("--plan", metavar="SM[=FILE]", help="The masked graph's engine.")] = None,  # noqa: UP045
 ) -> None:
     """Write a bundle as a Triton model repository."""
-    if kind is not None and kind not in KINDS:
-        raise typer.BadParameter(f"`{kind}` is none of {', '.join(KINDS)}", param_hint="--kind")
+    for option, value, allowed in (("kind", kind or KINDS[0], KINDS), ("spec", spec, SPECS)):
+        if value not in allowed:
+            raise typer.BadParameter(f"`{value}` is none of {', '.join(allowed)}", param_hint=f"--{option}")
     try:
         serving = Serving(kind, name, threads, preset, spec, tuple(read_plan(text) for text in plans or ()))  # type: ignore[arg-type]
         written = write_repository(open_bundle(find_bundle(bundle)), target, serving)
-    except (VlscoreError, ValueError, OSError) as error:
+    except VlscoreError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     print_written(written, serving)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from engine.manifest import GraphInfo, Tensor
+from runtime.errors import VlscoreError
 
 MARK = "# written by `python -m export.triton`"
 TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "int64": "TYPE_INT64", "float16": "TYPE_FP16", "float32": "TYPE_FP32"}
@@ -29,7 +30,7 @@ CUDA_OPTIONS = {"cudnn_conv_use_max_workspace": "1", "prefer_nhwc": "1", "use_tf
 SCENES_MIB = 512  # of encoded pictures that the front model keeps
 
 
-class TritonError(ValueError):
+class TritonError(VlscoreError, ValueError):
     """A bundle cannot be served as asked."""
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.methods import METHODS, MethodError
+from engine.methods import METHODS
 from export.assemble import take_apart
 from export.coca import AppendedText
 from export.method_graphs import look_with
 from export.options import BuildOptions
 from export.weights import Loaded
 from runtime import Localizer, Query
+from runtime.errors import ArgumentError
 from tests import configs
 from tests.conftest import MakeBundle, load_tiny
 
@@ -79,7 +80,7 @@ def test_it_answers(localizer: Localizer) -> None:
 
 def test_methods_that_project_patches_are_refused_and_the_affinity_is_not(loaded: Loaded) -> None:
     parts = take_apart(loaded, BuildOptions())
-    with pytest.raises(MethodError, match=r"`naclip` projects patches .* pool of attention \(CoCa\)"):
+    with pytest.raises(ArgumentError, match=r"`naclip` projects patches .* pool of attention \(CoCa\)"):
         look_with(parts, METHODS["naclip"], loaded, 0)
     affinity = look_with(parts, METHODS["affinity"], loaded, 0)
     assert affinity.module is not None

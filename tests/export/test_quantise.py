@@ -17,6 +17,7 @@ from export.quantise import float_again, inner_nodes, weights_of
 from export.sources import find_source
 from runtime import Localizer
 from runtime.bundles import open_bundle
+from runtime.errors import ArgumentError
 from tests.configs import photo
 from tests.conftest import MakeBundle, tiny_backbone
 from tests.export.test_gate import PERFECT
@@ -143,7 +144,7 @@ def test_ranges_are_the_least_and_the_most(tiny_bundle: Path, tiny_localizer: Lo
 
 def test_calibration_pictures(tmp_path: Path) -> None:
     assert [path.stem for path in calibration_pictures(None)] == ["astronaut", "cat", "coffee", "rocket"]
-    with pytest.raises(ValueError, match=r"`--calibrate .*` holds no picture"):
+    with pytest.raises(ArgumentError, match=r"`--calibrate .*` holds no picture"):
         calibration_pictures(str(tmp_path))
     for number in range(40):
         (tmp_path / f"{number:02}.PNG").write_bytes(bytes([number]))
