@@ -19,7 +19,7 @@ from engine.manifest import MANIFEST, SCHEMA, FileInfo, GraphInfo, ImageInfo, Ma
 from export.backbones import Backbone
 from export.coca import AppendedText, asked_once
 from export.contract import check_contract
-from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, to_half
+from export.encoders import FACETS, ResNetEncoder, Tower, ViTEncoder, let_go, to_half
 from export.graphs import ImageGraph, MaskedGraph, Pixels, SaliencyGraph, TextGraph, looks_back_only
 from export.instant import BlankGraph, InstantGraph
 from export.onnx_files import OPSET, WeightsFile, export_graph, run_once, save_graph, signature
@@ -106,6 +106,7 @@ def write_graphs(folder: Path, parts: Parts, loaded: Loaded, options: BuildOptio
     graphs: dict[str, GraphInfo] = {}
     write = writer(folder, graphs, report, save_graph)
     write_image_half(write, parts, loaded, options, folder)
+    let_go(parts.encoder, loaded.model)
     write_text(write, parts, options.text_batch, WeightsFile(folder / "text.onnx.weights"))
     write_saliency(write, parts, WeightsFile(folder / "saliency.onnx.weights"))
     return graphs

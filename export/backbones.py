@@ -85,7 +85,8 @@ def from_file(path: Path) -> Backbone:
     except (OSError, ValueError) as error:
         raise BackboneError(f"backbone configuration `{path}` is not readable JSON: {error}") from None
     config = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
+    kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
+    missing = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
     if missing:
         raise BackboneError(f"backbone configuration `{path}` lacks {', '.join(missing)}; it must be an open_clip model config")
     check(path.stem, config)
@@ -147,9 +148,11 @@ def empty_model(backbone: Backbone, quick_gelu: bool | None) -> Any:  # noqa: AN
     if quick_gelu is not None:
         config["quick_gelu"] = quick_gelu
     custom = config.pop("custom_text", False)
-    if "multimodal_cfg" in config:
-        return open_clip.CoCa(**config)
-    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    try:
+        return kind(**config)
+    except Exception as error:  # of any kind: what a configuration says may be nonsense
+        raise BackboneError(f"open_clip cannot make a model of the configuration of `{backbone.name}`: {error}") from error
 
 
 def floats_of(model: nn.Module) -> dict[str, Tensor]:

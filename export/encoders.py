@@ -8,6 +8,7 @@ compares them with that tower itself.
 from __future__ import annotations
 
 import copy
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -165,6 +166,19 @@ def same_weights(tower: Tower) -> Tower:
     """Copy a tower's modules, but not its tensors: a module replaced in the copy leaves the tower as it was."""
     tensors = (*tower.parameters(), *tower.buffers())
     return copy.deepcopy(tower, {id(tensor): tensor for tensor in tensors})
+
+
+def numbers_of(module: nn.Module) -> list[Tensor]:
+    """A module's floating-point parameters and buffers."""
+    return [tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point()]
+
+
+def let_go(encoder: nn.Module, model: Tower) -> None:
+    """Free the weights that are the rewritten tower's own: the exporter remembers graphs that it has seen, with their tensors."""
+    shared = {id(tensor) for tensor in numbers_of(model)}
+    for tensor in numbers_of(encoder):
+        if id(tensor) not in shared:
+            tensor.data = torch.empty(0)
 
 
 def fold_batch_norms(trunk: Tower) -> Tower:

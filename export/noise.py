@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.encoders import Tower
+from export.encoders import Tower, numbers_of
 from export.reference import Floats, Reference
 
 
@@ -76,8 +76,3 @@ def blocks_of(visual: Tower) -> list[nn.Module]:
         return list(visual.transformer.resblocks)
     stages = (visual.layer1, visual.layer2, visual.layer3, visual.layer4)
     return [*chain.from_iterable(stages), visual.attnpool]
-
-
-def numbers_of(module: nn.Module) -> list[Tensor]:
-    """A module's floating-point parameters and buffers."""
-    return [tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point()]

@@ -96,8 +96,6 @@ def export_graph(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple
     if program is None:
         raise ExportError("PyTorch exported nothing; torch >= 2.9 is needed")
     model: onnx.ModelProto = program.model_proto
-    for value in program.model.graph.initializers.values():  # the exporter's rules remember the last graph that they looked at
-        value.const_value = None
     for value in (*model.graph.input, *model.graph.output):
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
             raise ExportError(f"graph value `{value.name}` has no fixed shape; bundles hold fixed shapes only")

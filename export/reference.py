@@ -17,7 +17,7 @@ from engine.spec import Spec
 from export.weights import Loaded
 
 Floats = NDArray[np.float32]
-AT_ONCE = 8  # masked copies
+AT_ONCE = 8 * 224 * 224  # pixels of masked copies
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Reference:
     @torch.no_grad()
     def masked(self, pixels: NDArray[np.uint8], maps: Floats, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
         """Unit embeddings `(n, D)` of the copies of a picture masked by these maps `(n, h, w)`; 0 gives the base."""
+        few = max(1, AT_ONCE // pixels[..., 0].size)  # so few that a large model's activations fit
         found = [
-            self.some_masked(pixels, torch.from_numpy(some).to(dtype))
-            for some in np.split(maps, range(AT_ONCE, len(maps), AT_ONCE))
+            self.some_masked(pixels, torch.from_numpy(some).to(dtype)) for some in np.split(maps, range(few, len(maps), few))
         ]
         return np.concatenate(found)
 
     def some_masked(self, pixels: NDArray[np.uint8], maps: Tensor) -> NDArray[Any]:
-        """The same for so few maps that a large model's activations fit."""
+        """The same for a few maps."""
         side = pixels.shape[0]
         corners = self.spec.mask_align == "corners"
         masks = maps.unsqueeze(1)  # (n, 1, h, w)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from export.backbones import TABLE, BackboneError, find_backbone, supported_names, tags, unsupported
+import export
+from export.backbones import TABLE, BackboneError, empty_model, find_backbone, supported_names, tags, unsupported
+from runtime.errors import VlscoreError
 from tests.configs import TINY_RN, TINY_VIT, changed, write_config
 
 # Name, family, side, dimensions, and blocks per stage or (patch, layers, width): facts of the published models.
@@ -124,6 +127,10 @@ def test_configuration_files(tmp_path: Path, config: dict[str, Any], family: str
         ("{", "is not readable JSON"),
         ("[1]", "lacks embed_dim, vision_cfg, text_cfg"),
         (json.dumps({"embed_dim": 1, "text_cfg": {}}), "lacks vision_cfg; it must be an open_clip model config"),
+        (
+            json.dumps({"embed_dim": 1, "vision_cfg": None, "text_cfg": {}}),
+            "lacks vision_cfg; it must be an open_clip model config",
+        ),
         (json.dumps(changed(TINY_VIT, "vision_cfg/timm_model_name", "x")), "cannot be built: its image tower is a timm"),
         ("\udcff", "is not readable JSON"),
     ],
@@ -133,6 +140,21 @@ def test_broken_configuration_files(tmp_path: Path, content: str, message: str) 
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(BackboneError, match=message):
         find_backbone(str(path))
+
+
+def test_a_configuration_that_makes_no_model_is_told_in_one_sentence(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "mine.json", changed(TINY_VIT, "vision_cfg/width", "wide"))
+    with pytest.raises(BackboneError, match=r"open_clip cannot make a model of the configuration of `mine`: .*'str'"):
+        empty_model(find_backbone(str(path)), None)
+
+
+def test_every_error_of_the_room_is_a_vlscore_error() -> None:
+    """So that whoever calls a build needs one `except`."""
+    modules = [importlib.import_module(f"export.{path.stem}") for path in Path(export.__file__).parent.glob("*.py")]
+    own = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    errors = {kind for kind in own if issubclass(kind, Exception) and kind.__module__.startswith("export.")}
+    assert len(errors) > 4
+    assert all(issubclass(kind, VlscoreError) for kind in errors)
 
 
 def test_a_configuration_may_bring_a_measured_margin(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
 
-from export.encoders import FoldedAttentionPool, ResNetEncoder, ViTEncoder, fold_batch_norms, to_half
+from export.encoders import FoldedAttentionPool, ResNetEncoder, ViTEncoder, fold_batch_norms, let_go, to_half
 
 if TYPE_CHECKING:
     from export.weights import Loaded
@@ -86,6 +86,21 @@ def test_folding_leaves_the_original_alone(loaded: Loaded) -> None:
     to_half(ResNetEncoder(loaded.model.visual))
     after = loaded.model.visual.state_dict()
     assert all(torch.equal(before[key], after[key]) and before[key].dtype == after[key].dtype for key in before)
+
+
+def test_only_a_rewritten_towers_own_weights_are_let_go(loaded: Loaded) -> None:
+    visual = loaded.model.visual
+    before = {key: value.clone() for key, value in visual.state_dict().items()}
+    encoder = ResNetEncoder(visual)
+    let_go(encoder, loaded.model)
+    assert not any(tensor.numel() for tensor in encoder.parameters())
+    assert all(torch.equal(before[key], value) for key, value in visual.state_dict().items())
+
+
+def test_a_tower_that_is_the_models_own_keeps_its_weights(loaded_vit: Loaded) -> None:
+    encoder = ViTEncoder(loaded_vit.model.visual, "query", 2)
+    let_go(encoder, loaded_vit.model)
+    assert all(tensor.numel() for tensor in encoder.parameters())
 
 
 @pytest.mark.usefixtures("double_softmax")
