@@ -33,7 +33,7 @@ def open_small(folder: Path) -> Bundle:
 
 
 def passes(bundle: Bundle, pictures: Sequence[Path]) -> Iterator[Inputs]:
-    """A bundle's masked passes on pictures, evenly chosen from each one's live maps, in full batches; a blank one comes first."""
+    """A bundle's masked passes on pictures, evenly chosen from each one's live maps, in full batches; the first is blank."""
     localizer = Localizer(bundle, device="cpu")
     encoder, size = localizer.encoder, localizer.manifest.batch
     each = max(size, -(-PASSES // len(pictures)))
@@ -41,9 +41,10 @@ def passes(bundle: Bundle, pictures: Sequence[Path]) -> Iterator[Inputs]:
         scene, pixels = encoder.look(read_picture(path))
         live = np.flatnonzero(scene.live)
         chosen = live[np.linspace(0, len(live) - 1, min(each, len(live))).astype(int)]
+        maps = scene.maps[chosen]
         if number == 0:
-            yield from encoder.batches(np.zeros_like(pixels), np.zeros_like(scene.maps[:1]))
-        yield from encoder.batches(pixels, scene.maps[chosen])
+            maps[0] = 0  # the blank picture, whatever is behind it
+        yield from encoder.batches(pixels, maps)
 
 
 def ranges(model: onnx.ModelProto, names: Sequence[str], batches: Iterator[Inputs]) -> Ranges:

@@ -167,9 +167,13 @@ class SceneEncoder:
         chosen = np.asarray(which, dtype=np.intp)
         scene.known[scene.live] = False
         scene.known[chosen] = True
+        blank = np.zeros((int(self.base is None and self.spec.base == "mean"), *scene.maps.shape[1:]), dtype=np.float32)
+        found = self.run_maps(pixels, np.concatenate([blank, scene.maps[chosen]]))  # the base needs no batch of its own
+        if len(blank):
+            self.base = found[0].copy()
         self.fill_in_base(scene)
         scene.embeddings[~scene.known] = scene.base
-        scene.embeddings[chosen] = self.run_maps(pixels, scene.maps[chosen])
+        scene.embeddings[chosen] = found[len(blank) :]
         return scene.learn(scene.embeddings, scene.known, len(chosen))
 
     def run_maps(self, pixels: Pixels, maps: Floats) -> Floats:

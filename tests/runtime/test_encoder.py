@@ -169,6 +169,15 @@ def test_the_base_is_run_once_for_all_pictures(fakes: Fakes) -> None:
     np.testing.assert_array_equal(scenes[0].base, direction(1, fakes.manifest.dim))  # of a mask of zeros
 
 
+def test_a_sample_of_maps_needs_no_batch_for_the_base(fakes: Fakes) -> None:
+    first, second = (fakes.encoder.encode_maps(picture(5, colour), [0, 3]) for colour in (1, 2))
+    assert fakes.masked.batches == [2, 2]
+    np.testing.assert_array_equal(first.base, second.base)
+    np.testing.assert_array_equal(first.base, next(fakes.encoder.encode([picture(5)])).base)
+    np.testing.assert_array_equal(first.embeddings[1], first.base)  # not run
+    assert not np.array_equal(first.embeddings[3], first.base)
+
+
 def test_a_black_base_is_a_black_picture(fakes: Fakes) -> None:
     encoder = SceneEncoder(fakes.manifest, {"image": fakes.image, "masked": fakes.masked}, DEFAULT.replace(base="black"))
     scene = next(encoder.encode([picture(2)]))
