@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import lzma
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from runtime.filling.fill import write_graphs
 from runtime.filling.fit import check_fit
 from runtime.filling.methods import with_chosen
 from runtime.filling.onnx_writer import DTYPES
-from runtime.filling.place import new_folder, write_manifest
+from runtime.filling.place import check_free, new_folder, write_manifest
 from runtime.filling.template import Template, open_template
 
 TOKENIZER = Path(__file__).with_name("tokenizer.json.xz")
@@ -129,10 +128,4 @@ def check_space(template: Template, target: Path) -> None:
     """Refuse to begin where a bundle might not fit."""
     tensors = {(slot.recipe, slot.kind): slot for graph in template.graphs for slot in graph.slots}
     needed = sum(math.prod(slot.dims) * DTYPES[slot.kind].itemsize for slot in tensors.values())
-    place = next(folder for folder in (target, *target.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise WeightsError(
-            f"`{place}` has {free / 1e6:.0f} MB free, and the bundle may take {needed / 1e6:.0f} MB; "
-            "free some space, or set VLSCORE_HOME to another disk"
-        )
+    check_free(target, needed, "the bundle may take", "VLSCORE_HOME")

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from runtime.errors import WeightsError
+from runtime.filling.place import check_free
 from runtime.filling.transformers_names import as_open_clip
 
 FORBID = "VLSCORE_DOWNLOAD"  # set to 0: nothing is ever fetched
@@ -50,7 +51,8 @@ def fetch(repository: str, licence: str, say: Say) -> Fetched:
         if isinstance(hub.try_to_load_from_cache(repository, name), str):
             say(f"{repository} is in the cache of the Hugging Face Hub (licence: {licence})")
         else:
-            say(f"fetching {name}, {size}, from {where} (licence: {licence})")
+            check_free(Path(hub.constants.HF_HUB_CACHE), size - begun(hub, repository), f"{name} takes another", "HF_HOME")
+            say(f"fetching {name}, {size / 1e6:.0f} MB, from {where} (licence: {licence})")
         path = Path(hub.hf_hub_download(repository, name))
         config = merged({name: fetched_json(hub, repository, name) for name in CONFIGS}, repository)
     check_hash(path, sha256, where)
@@ -69,17 +71,23 @@ def client(repository: str) -> ModuleType:
         ) from None
 
 
-def best_file(hub: ModuleType, repository: str) -> tuple[str, str, str]:
-    """The file to take, its size in words, and its sha256 where the hub tells it; offline, what the cache has."""
+def begun(hub: ModuleType, repository: str) -> int:
+    """The bytes that an earlier try left in the cache, where the next one goes on."""
+    blobs = Path(hub.constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+    return sum(part.stat().st_size for part in blobs.glob("*.incomplete"))
+
+
+def best_file(hub: ModuleType, repository: str) -> tuple[str, int, str]:
+    """The file to take, its size, and its sha256 where the hub tells it; offline, what the cache has."""
     for name in FILES:
         if hub.constants.HF_HUB_OFFLINE:
             if isinstance(hub.try_to_load_from_cache(repository, name), str):
-                return name, "cached", ""
+                return name, 0, ""
             continue
         with contextlib.suppress(hub.errors.EntryNotFoundError):
             found = hub.get_hf_file_metadata(hub.hf_hub_url(repository, name))
             etag = found.etag or ""
-            return name, f"{(found.size or 0) / 1e6:.0f} MB", etag if SHA256.fullmatch(etag) else ""
+            return name, found.size or 0, etag if SHA256.fullmatch(etag) else ""
     if hub.constants.HF_HUB_OFFLINE:
         raise WeightsError(
             f"HF_HUB_OFFLINE is set and the cache has no weights of {repository}; unset it, or {by_hand(repository)}"

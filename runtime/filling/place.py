@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.manifest import MANIFEST, Manifest
-from runtime.errors import BundleError
+from runtime.errors import BundleError, WeightsError
 from runtime.files import write_atomically
 
 PART = ".filling"  # never `.part`: builds clear those away when no build holds their lock
@@ -47,6 +47,17 @@ def move(part: Path, target: Path) -> None:
         if not (target / MANIFEST).is_file():  # else another process was quicker, with the same bundle
             raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_free(target: Path, needed: float, what: str, variable: str) -> None:
+    """Refuse to begin where there is no room."""
+    place = next(folder for folder in (target, *target.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise WeightsError(
+            f"`{place}` has {free / 1e6:.0f} MB free, and {what} {needed / 1e6:.0f} MB; free some space, or set {variable} "
+            "to another disk"
+        )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

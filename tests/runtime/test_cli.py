@@ -416,6 +416,14 @@ def test_broken_pictures_are_told_at_the_end_and_stop_no_other() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_where_no_picture_can_be_read_the_error_stands_alone() -> None:
+    result = run("broken.jpg", "cat")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: `picture` 'broken.jpg'")
+
+
+@pytest.mark.usefixtures("folder")
 def test_missing_pictures_open_no_model() -> None:
     Fake.opened = {}
     result = run("missing.jpg", "cat")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from runtime.errors import WeightsError
 from runtime.filling import hub as client
+from runtime.filling import place
 from tests.configs import ROOT
 from tests.runtime.fake_hub import FakeHub, environment
 
@@ -142,6 +144,22 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         client.told(library, "org/tiny"),
     ):
         raise OSError(28, "No space left on device")
+
+
+def test_room_is_looked_for_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier try left in the cache is not needed again."""
+    library = client.client("org/tiny")
+    monkeypatch.setattr(library.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(client, "best_file", lambda *_: (SAFE, 3_000_000, ""))
+    monkeypatch.setattr(library, "hf_hub_download", lambda *_: 1 / 0)  # asked for
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(WeightsError, match=rf"has 1 MB free, and {SAFE} takes another 3 MB; .* set HF_HOME to another disk"):
+        client.fetch("org/tiny", "MIT", print)
+    part = tmp_path / "models--org--tiny" / "blobs" / "made.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(2_000_000))
+    with pytest.raises(WeightsError, match="division by zero"):
+        client.fetch("org/tiny", "MIT", print)
 
 
 def test_the_environment_can_forbid_fetching(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from runtime import Localizer
 from runtime.cli.app import app
 from runtime.errors import BundleError, WeightsError
-from runtime.filling import bundle, catalogue, check, origin, place, template
+from runtime.filling import catalogue, check, origin, place, template
 from runtime.filling.bundle import OPENAI_MEAN, OPENAI_STD
 from runtime.filling.hub import FORBID, Fetched
 from runtime.filling.transformers_names import as_open_clip
@@ -294,7 +294,7 @@ def test_a_folder_needs_one_file_of_weights(weights: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_is_told_before_anything_is_written(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     result = run("pull", "tiny-rn", "--from", weights / "tiny-rn.safetensors")
     assert "has 1 MB free, and the bundle may take 1" in result.output
     assert not (tmp_path / "home").exists()
