@@ -24,7 +24,7 @@ from engine.boxes import find_boxes
 from engine.methods import METHODS, READY, Method
 from engine.metrics import iou, pixels
 from engine.spec import Spec
-from runtime import Localizer
+from runtime import Localizer, Scene
 from runtime.bundles import find_bundle, read_manifest
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -56,12 +56,20 @@ class Judged:
         self.counts = self.counts + counts
 
 
+@dataclass
+class Kept:
+    """Scenes and the milliseconds they took, by split: all masked methods ask the same passes."""
+
+    val: list[tuple[Scene, float]] = field(default_factory=list)
+    test: list[tuple[Scene, float]] = field(default_factory=list)
+
+
 def measure(model: str, chosen: Sequence[str], limit: int, affinity: bool = False) -> Iterator[dict[str, Any]]:
     """Judge methods of a bundle, a row each for every way to ask; with `affinity` their maps are spread by it."""
-    manifest = read_manifest(find_bundle(model))
+    manifest, kept = read_manifest(find_bundle(model)), Kept()
     for name in chosen or (*READY, *(name for name in manifest.methods if METHODS[name].family != "refinement")):
         for asked in ways_to_ask(METHODS[name]):
-            figures = judge_method(model, name, asked, limit, affinity)
+            figures = judge_method(model, name, asked, limit, affinity, kept if METHODS[name].family == "masked" else Kept())
             yield {"method": name, "asked": f"{asked}, affinity" if affinity else asked, **figures}
 
 
@@ -73,13 +81,13 @@ def ways_to_ask(method: Method) -> Iterable[str]:
     return (ALONE, VOCABULARY) if competes else (ALONE,)
 
 
-def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool) -> dict[str, Any]:
+def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool, kept: Kept) -> dict[str, Any]:
     """Choose the threshold of a method on `val`, and give its figures on `test`."""
     options: dict[str, Any] = {} if METHODS[name].family == "masked" else {"background": nouns() if asked == VOCABULARY else []}
     localizer = Localizer(model, method=name, templates="plain", device="cpu", affinity=affinity, **options)
-    choice = judge(localizer, "val", limit // 2)
+    choice = judge(localizer, "val", limit // 2, kept.val)
     best = int(np.argmax((np.array(choice.best) > FOUND).mean(axis=0)))
-    final = judge(localizer, "test", limit)
+    final = judge(localizer, "test", limit, kept.test)
     pictures = np.array(final.pictures)
     found, first = (np.array(each)[:, best] > FOUND for each in (final.best, final.first))
     return {
@@ -97,13 +105,16 @@ def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool) 
     }
 
 
-def judge(localizer: Localizer, split: str, limit: int) -> Judged:
-    """Ask every picture of a split for each noun that it shows."""
+def judge(localizer: Localizer, split: str, limit: int, kept: list[tuple[Scene, float]]) -> Judged:
+    """Ask every picture of a split for each noun that it shows; scenes that are kept are not encoded again."""
     judged = Judged()
     for place, example in enumerate(examples(split, limit)):
-        began = time.perf_counter()
-        scene = localizer.encode(example.pixels)
-        judged.look_ms.append(1000 * (time.perf_counter() - began))
+        if place == len(kept):
+            began = time.perf_counter()
+            scene = localizer.encode(example.pixels)
+            kept.append((scene, 1000 * (time.perf_counter() - began)))
+        scene, took = kept[place]
+        judged.look_ms.append(took)
         judged.passes += scene.passes
         for truth in truths_of(example):
             began = time.perf_counter()
