@@ -7,13 +7,14 @@ the rest when a question is asked. Another method of the dense family is another
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.errors import VlscoreError
 from engine.heads import Head, Similarity
 from engine.records import quoted, shown
-from engine.spec import DEFAULT, Spec
+from engine.spec import DEFAULT, Cut, Spec
 
 Family = Literal["masked", "dense", "prompted", "refinement"]
 Tower = Literal["resnet", "vit"]
@@ -42,17 +43,29 @@ class Method:
     templates: str = "plain"
     background: bool = True  # whether nouns of backgrounds compete when the model knows them
     threshold: float = 0.4  # of boxes, as a share of the map's maximum; chosen in the emoji world where it was measured
+    cut: Cut = "peak"  # what maps are cut at; `otsu` needs no threshold
     presets: tuple[str, ...] = ("exact",)
+    parts: tuple[str, ...] = ()  # two methods whose maps are multiplied; the first one says whether a thing is there
 
     def on(self, tower: Tower) -> bool:
         """Whether the method is defined for a kind of image tower."""
         return tower in self.towers
 
     @property
+    def first(self) -> Method:
+        """The method whose evidence and answers come first: itself, unless it multiplies others."""
+        return METHODS[self.parts[0]] if self.parts else self
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The methods whose graphs it needs, beside those of every bundle."""
+        return tuple(part for part in self.parts or (self.name,) if METHODS[part].head is not None)
+
+    @property
     def spec(self) -> Spec:
         """What `default` means for it: only VL-Score takes away what is common to all maps."""
-        if self.family != "masked":
-            return DEFAULT.replace(threshold=self.threshold)
+        if self.family != "masked" or self.parts:
+            return DEFAULT.replace(threshold=self.threshold, cut=self.cut)
         return DEFAULT if self.name == DEFAULT_METHOD else DEFAULT.replace(threshold=self.threshold, contrast=0.0)
 
 
@@ -68,14 +81,29 @@ METHODS = {
         Method("gscorecam", "Chen et al. 2022", "masked", RESNET, Head("channels")),
         # The last block in another way: which attention, whether its residual and MLP are kept.
         Method("tokens", "Radford et al. 2021", "dense", VIT, Head(residual="stream", ffn=True)),
-        Method("maskclip", "Zhou et al. 2022", "dense", BOTH, Head(terms=("own",), residual="stream", ffn=True), threshold=0.3),
-        Method("maskclip-bare", "Zhou et al. 2022", "dense", VIT, Head(terms=("own",))),
-        Method("sclip", "Wang et al. 2024", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True)),
-        Method("cliptrase", "Shao et al. 2024", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True)),
-        Method("clearclip", "Lan et al. 2024", "dense", VIT, Head(terms=("qq",)), kappa=50.0),
-        Method("naclip", "Hajimiri et al. 2025", "dense", BOTH, Head(terms=("kk",), nearby=5.0), threshold=0.3),
         Method(
-            "resclip", "Yang et al. 2025", "dense", VIT, Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0)
+            "maskclip",
+            "Zhou et al. 2022",
+            "dense",
+            BOTH,
+            Head(terms=("own",), residual="stream", ffn=True),
+            threshold=0.3,
+            cut="otsu",
+        ),
+        Method("maskclip-bare", "Zhou et al. 2022", "dense", VIT, Head(terms=("own",)), cut="otsu"),
+        Method("sclip", "Wang et al. 2024", "dense", VIT, Head(terms=("qq", "kk"), residual="stream", ffn=True), cut="otsu"),
+        Method(
+            "cliptrase", "Shao et al. 2024", "dense", VIT, Head(terms=("qq", "kk", "vv"), residual="stream", ffn=True), cut="otsu"
+        ),
+        Method("clearclip", "Lan et al. 2024", "dense", VIT, Head(terms=("qq",)), kappa=50.0, cut="otsu"),
+        Method("naclip", "Hajimiri et al. 2025", "dense", BOTH, Head(terms=("kk",), nearby=5.0), threshold=0.3, cut="otsu"),
+        Method(
+            "resclip",
+            "Yang et al. 2025",
+            "dense",
+            VIT,
+            Head(terms=("kk",), nearby=5.0, mixed=(6, 7, 8, 9), share=0.4, gain=2.0),
+            cut="otsu",
         ),
         Method(
             "itaclip",
@@ -83,6 +111,7 @@ METHODS = {
             "dense",
             VIT,
             Head(terms=("qq", "kk"), mixed=(7, 8, 10), mixed_terms=("qq", "kk"), share=0.5, residual="stream"),
+            cut="otsu",
         ),
         # A second stream through the last blocks.
         Method(
@@ -101,6 +130,7 @@ METHODS = {
             VIT,
             Head(blocks=6, dual=True, terms=("vv", "kk", "qq"), mean=True, unit=True, rounds=1, residual="stream"),
             kappa=100.0,
+            cut="otsu",
         ),
         # Patches that resemble each other.
         Method(
@@ -109,6 +139,7 @@ METHODS = {
             "dense",
             VIT,
             Head("similar", terms=("kk", "similar"), mean=True, residual="class", similarity=Similarity("lof")),
+            cut="otsu",
         ),
         Method(
             "sfp",
@@ -122,6 +153,7 @@ METHODS = {
                 residual="class",
                 similarity=Similarity("class", second=("similar",), floored=True),
             ),
+            cut="otsu",
         ),
         Method("cliper", "Sun et al. 2025", "dense", VIT, Head("layers"), ask="layers", kappa=100.0),
         # How each patch moves the embedding: linear in the text, so that these are features too.
@@ -140,14 +172,32 @@ METHODS = {
             threshold=0.5,
         ),
         # Eight blocks tell which patches belong together; the words go through the last one alone.
-        Method("clip-es", "Lin et al. 2023", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0),
+        Method("clip-es", "Lin et al. 2023", "prompted", VIT, Head("clip-es", blocks=8), ask="against", kappa=100.0, cut="otsu"),
         Method(
             "grad-cam-plus", "Chattopadhay et al. 2018", "prompted", RESNET, Head("grad-cam-plus"), ask="given", background=False
         ),
+        # Maps multiplied: what both see. Chosen in the emoji world out of many pairs.
+        Method(
+            "vl-score-textspan",
+            "ours",
+            "masked",
+            VIT,
+            background=False,
+            threshold=0.2,
+            presets=VL_SCORE.presets,
+            parts=("vl-score", "textspan"),
+        ),
+        Method("grad-eclip-naclip", "ours", "dense", RESNET, background=False, threshold=0.3, parts=("grad-eclip", "naclip")),
         Method(AFFINITY, "Lin et al. 2023", "refinement", VIT, Head("affinity", blocks=8)),
     )
 }
-READY = tuple(name for name, row in METHODS.items() if row.head is None)  # in every bundle, without graphs of their own
+READY = tuple(name for name, row in METHODS.items() if not row.needs)  # in every bundle, without graphs of their own
+
+
+def askable(built: Collection[str], tower: Tower) -> tuple[str, ...]:
+    """The methods that a bundle of a tower can be asked by, with the graphs of those that it was built with."""
+    rows = [row for row in METHODS.values() if row.family != "refinement" and row.on(tower)]
+    return tuple(row.name for row in rows if set(row.needs) <= set(built))
 
 
 def head_of(name: str) -> Head:
@@ -174,7 +224,7 @@ def named_methods(names: str, tower: Tower) -> tuple[Method, ...]:
     found = [find_method(name.strip()) for name in names.split(",") if name.strip() not in ("", "none")]
     for row in found:
         refuse_other_tower(row, tower)
-    return tuple({row.name: row for row in found if row.head is not None}.values())
+    return tuple({name: METHODS[name] for row in found for name in row.needs}.values())
 
 
 def refuse_other_tower(method: Method, tower: Tower) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +50,13 @@ def sum_maps(weights: Floats, maps: Floats, options: SaliencyOptions) -> Floats:
     share = saliency.sum(axis=1, keepdims=True) / (common.sum() + np.float32(EPS))
     saliency = np.maximum(saliency - np.float32(options.contrast) * share * common, 0)
     return np.asarray(saliency.reshape(-1, height, width), np.float32)
+
+
+def multiplied(first: Floats, second: Floats) -> Floats:
+    """Where two maps in [0, 1] agree: their geometric mean on the first one's grid `(h, w)`, brought to [0, 1]."""
+    if second.shape != first.shape:
+        second = np.asarray(cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    return normalise(np.sqrt(first * second))
 
 
 def normalise(saliency: NDArray[np.floating]) -> Floats:

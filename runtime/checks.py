@@ -35,6 +35,9 @@ def fitting_scene(scene: Scene, manifest: Manifest, fingerprint: str, spec: Spec
             f"`scene` is a {type(scene).__name__}; encode the picture first: `scene = localizer.encode(picture)`, or ask it "
             "at once: `localizer(picture, query)`"
         )
+    for part in METHODS[method].needs if METHODS[method].parts else ():
+        check_evidence(scene, manifest, part)
+    method = METHODS[method].first.name
     if METHODS[method].family != "masked":
         check_evidence(scene, manifest, method)
         return scene
@@ -89,13 +92,14 @@ def open_method(name: object, manifest: Manifest, folder: Path) -> Method:
         raise ArgumentError(str(error)) from None
     if method.family == "refinement":
         raise ArgumentError(f"`{method.name}` refines the maps of other methods; ask for it with `{method.name}=True`")
-    if method.head is not None and method.name not in manifest.methods:
+    lacking = [name for name in method.needs if name not in manifest.methods]
+    if lacking:
         from runtime.filling.methods import how_to_add  # here: most bundles have what is asked for, and need none of this
 
         have = quoted((*READY, *manifest.methods))
         raise BundleError(
-            f"this bundle of {manifest.backbone} has no graphs of the method `{method.name}` (it has {have}); add them, which "
-            f"leaves the rest as it is: {how_to_add(folder, manifest, method.name)}"
+            f"this bundle of {manifest.backbone} has no graphs of the method `{lacking[0]}` (it has {have}); add them, which "
+            f"leaves the rest as it is: {how_to_add(folder, manifest, ','.join(lacking))}"
         )
     return method
 
@@ -109,7 +113,7 @@ def refuse_dense(method: Method, what: str) -> None:
 def refuse_watching(method: Method, affinity: bool) -> None:
     """Refuse answers that grow where a method's passes follow from the question, or need another pass to be spread by."""
     refuse_dense(method, "watch")
-    if method.head is not None:
+    if method.head is not None or method.parts:
         raise ArgumentError(f"`watch` gives answers before all passes are run, and `{method.name}` has none then; use `locate`")
     if affinity:
         raise ArgumentError("`watch` spreads no maps by affinity; open the model without `affinity`, or use `locate`")

@@ -102,15 +102,16 @@ class DenseEncoder:
 
 
 @dataclass(frozen=True)
-class Ties:
-    """Gathers which patches belong together, for maps to be spread by: a pass more for each picture."""
+class Further:
+    """Gathers the evidence of a further method, as which patches belong together: a pass more for each picture."""
 
     looker: Looker
     spec: Spec
 
     def add(self, scene: Scene) -> Scene:
-        """The scene with its affinity, unless it has one."""
-        if scene.affinity is not None or scene.picture is None:
+        """The scene with that evidence, unless it has it."""
+        tied = scene.affinity is not None and self.looker.method == AFFINITY  # which other methods gather too
+        if tied or self.looker.method in scene.evidence or scene.picture is None:
             return scene
         looked = self.looker.look(scene.picture, self.spec.geometry)
         evidence = {**scene.evidence, self.looker.method: looked.evidence}
@@ -242,6 +243,6 @@ def open_dense(
     return Dense(DenseEncoder(manifest, method, looker, spec), answerer)
 
 
-def open_ties(manifest: Manifest, session: OpenSession, spec: Spec) -> Ties:
+def open_ties(manifest: Manifest, session: OpenSession, spec: Spec) -> Further:
     """What tells which patches belong together."""
-    return Ties(Looker(manifest, AFFINITY, session(f"{DENSE}{AFFINITY}")), spec)
+    return Further(Looker(manifest, AFFINITY, session(f"{DENSE}{AFFINITY}")), spec)

@@ -33,6 +33,7 @@ from runtime.devices import CARDS, Device
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
 from runtime.filling.on_demand import find_with_methods
+from runtime.fusion import open_fusion
 from runtime.localization import Localization
 from runtime.opened import OpenModel
 from runtime.pictures import Picture, Pixels, read_picture
@@ -124,18 +125,19 @@ class Localizer:
         if affinity:
             check_affinity(self.manifest, model.folder, windows)
         self.ties = open_ties(self.manifest, self.model.session, self.spec) if affinity else None
-        self.plan = chosen_plan(self.method, plan_passes(self.manifest, preset, passes, refine), self.manifest)
+        self.plan = chosen_plan(self.method.first, plan_passes(self.manifest, preset, passes, refine), self.manifest)
         image_half = self.model.image_half()
         self.encoder = SceneEncoder(
             self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
         )
         asking = Asking(self.templates, background, windows, affinity)
-        self.answerer = open_masked(self.method, self.manifest, self.model.session, self.spec, self.text, asking)
+        self.answerer = open_masked(self.method.first, self.manifest, self.model.session, self.spec, self.text, asking)
         self.refiner = open_refiner(Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only))
         growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
         first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
         self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
-        self.dense = open_dense(self.method, self.manifest, self.model.session, self.text, self.spec, asking)
+        self.dense = open_dense(self.method.first, self.manifest, self.model.session, self.text, self.spec, asking)
+        self.fusion = open_fusion(self.method, self.manifest, self.model.session, self.text, self.spec, asking)
         self.opened_in = time.perf_counter() - started
 
     def __repr__(self) -> str:
@@ -197,7 +199,9 @@ class Localizer:
         """Turn pictures into scenes by the method in use."""
         encoder = self.encoder if self.dense is None else self.dense.encoder
         scenes = encoder.encode(pictures, progress, expected, on_failure)
-        return scenes if self.ties is None else map(self.ties.add, scenes)
+        for further in (self.ties, None if self.fusion is None else self.fusion.further):
+            scenes = scenes if further is None else map(further.add, scenes)
+        return scenes
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
@@ -339,11 +343,12 @@ class Localizer:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
         texts = self.text.embed(queries)
         if self.dense is not None:
-            return self.dense.answerer.answer(scene, queries, texts)
-        found = self.answerer.answer(scene, queries, texts, self.refiner.refine(scene, texts, progress))
-        if not any(answer.present for answer in found):
-            self.text.warn_of_small_model("nothing was found")
-        return found
+            found = self.dense.answerer.answer(scene, queries, texts)
+        else:
+            found = self.answerer.answer(scene, queries, texts, self.refiner.refine(scene, texts, progress))
+            if not any(answer.present for answer in found):
+                self.text.warn_of_small_model("nothing was found")
+        return found if self.fusion is None else self.fusion.answer(scene, queries, texts, found)
 
     def check_image_half(self) -> None:
         """Refuse to encode when the bundle was opened without its image half."""

@@ -84,7 +84,8 @@ class Scene:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that this scene can be asked by."""
-        return (*(READY if len(self.maps) else ()), *(name for name in self.evidence if METHODS[name].family != "refinement"))
+        alone = (*(READY if len(self.maps) else ()), *(name for name in self.evidence if METHODS[name].family != "refinement"))
+        return (*alone, *(name for name, row in METHODS.items() if row.parts and set(row.parts) <= set(alone)))
 
     @property
     def affinity(self) -> NDArray[np.float16] | None:

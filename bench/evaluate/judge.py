@@ -100,7 +100,7 @@ def judge_boxes(answer: Answer, truth: NDArray[np.float64], spec: Spec) -> dict[
     saliency = answer.saliency(spec.interpolation)
     rows = []
     for fraction in (*FRACTIONS, spec.threshold):
-        boxes = find_boxes(saliency, spec.replace(threshold=fraction)).xyxy
+        boxes = find_boxes(saliency, spec.replace(threshold=fraction, cut="peak")).xyxy
         table = iou(boxes, truth)
         both = iou(boxes - np.array([0, 0, 1, 1]), truth - np.array([0, 0, 1, 1]), inclusive=True)
         rows.append([table.max(initial=0.0), table[:1].max(initial=0.0), both.max(initial=0.0), len(boxes)])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engine.methods import METHODS, READY
+from engine.methods import askable
 from runtime import Localizer
 from runtime.bundles import find_bundle, read_manifest
 from runtime.drawing import draw, write_picture
@@ -15,9 +15,9 @@ from runtime.pictures import read_picture
 
 def draw_page(model: str, picture: Path, queries: Sequence[str], out: Path) -> Path:
     """Draw where each method finds the first query; the others compete with it."""
-    pixels, methods = read_picture(picture), read_manifest(find_bundle(model)).methods
+    pixels, manifest = read_picture(picture), read_manifest(find_bundle(model))
     panels = []
-    for name in (*READY, *(name for name in methods if METHODS[name].family != "refinement")):
+    for name in askable(manifest.methods, manifest.tower):
         localizer = Localizer(model, method=name)
         found = localizer.locate(localizer.encode(pixels), list(queries))[0]
         panels.append(replace(found, query=name))

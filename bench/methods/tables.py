@@ -39,14 +39,20 @@ def world_lines(record: Row) -> Iterator[str]:
     best: dict[str, float] = {}
     for row in record["rows"]:
         best[row["method"]] = max(best.get(row["method"], 0.0), row["gt_known"][0])
-    yield "| method | asked | threshold | GT-known | first box | box IoU | pixel mIoU | PxAP | passes |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| method | asked | threshold | GT-known | first box | box IoU | pixel mIoU | PxAP | passes | by its own cut |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in sorted(record["rows"], key=lambda row: (-best[row["method"]], row["method"], -row["gt_known"][0])):
         middle, low, high = (100 * each for each in row["gt_known"])
         shares = (row["first_box"][0], row["box_iou"][0], row["miou"][0], row["pxap"])
         cells = [f"`{row['method']}`", row["asked"], f"{row['threshold']:g}", f"{middle:.1f} ± {(high - low) / 2:.1f}"]
-        cells += [f"{100 * each:.1f}" for each in shares] + [f"{row['passes']:g}"]
+        cells += [f"{100 * each:.1f}" for each in shares] + [f"{row['passes']:g}", own_cut(row)]
         yield f"| {' | '.join(cells)} |"
+
+
+def own_cut(row: Row) -> str:
+    """GT-known as a method cuts its maps by itself."""
+    own = row["own"]
+    return f"{100 * own['gt_known'][0]:.1f} ({'Otsu' if own['cut'] == 'otsu' else own['threshold']})"
 
 
 def speed_lines(record: Row) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What each method finds in the emoji world: boxes and pixels of every noun that a picture shows, each asked for by itself.
 
 Nobody tells a method what else the picture shows. `asked` says what a question competed with: nothing, or all nouns that the
-model was taught, as a label list would. The threshold of boxes is chosen on `val`, the figures are of `test`.
+model was taught, as a label list would. The threshold of boxes is chosen on `val`, the figures are of `test`; `own` is GT-known
+as a method cuts its maps by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.world.nouns import nouns
 from bench.world.read import PICTURES, read_split
 from bench.world.splits import Example
 from engine.boxes import find_boxes
-from engine.methods import METHODS, READY, Method
+from engine.methods import METHODS, Method, askable
 from engine.metrics import iou, pixels
 from engine.spec import Spec
 from runtime import Localizer, Scene
@@ -39,6 +40,7 @@ class Judged:
     pictures: list[int] = field(default_factory=list)
     best: list[list[float]] = field(default_factory=list)
     first: list[list[float]] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)  # `(Q,)`, cut as the method's own spec says
     pixels: list[Ratios] = field(default_factory=list)
     counts: Ratios | float = 0.0
     passes: int = 0
@@ -47,7 +49,8 @@ class Judged:
 
     def add(self, picture: int, saliency: NDArray[np.float32], boxes: Ratios, mask: NDArray[np.bool_], spec: Spec) -> None:
         """Judge one question: its saliency against the true boxes and pixels of its noun."""
-        tables = [iou(find_boxes(saliency, spec.replace(threshold=each)).xyxy, boxes) for each in THRESHOLDS]
+        tables = [iou(find_boxes(saliency, spec.replace(cut="peak", threshold=each)).xyxy, boxes) for each in THRESHOLDS]
+        self.own.append(float(iou(find_boxes(saliency, spec).xyxy, boxes).max(initial=0.0)))
         self.pictures.append(picture)
         self.best.append([float(table.max(initial=0.0)) for table in tables])
         self.first.append([float(table[:1].max(initial=0.0)) for table in tables])
@@ -67,9 +70,10 @@ class Kept:
 def measure(model: str, chosen: Sequence[str], limit: int, affinity: bool = False) -> Iterator[dict[str, Any]]:
     """Judge methods of a bundle, a row each for every way to ask; with `affinity` their maps are spread by it."""
     manifest, kept = read_manifest(find_bundle(model)), Kept()
-    for name in chosen or (*READY, *(name for name in manifest.methods if METHODS[name].family != "refinement")):
+    for name in chosen or askable(manifest.methods, manifest.tower):
+        alike = METHODS[name].family == "masked" and not METHODS[name].parts
         for asked in ways_to_ask(METHODS[name]):
-            figures = judge_method(model, name, asked, limit, affinity, kept if METHODS[name].family == "masked" else Kept())
+            figures = judge_method(model, name, asked, limit, affinity, kept if alike else Kept())
             yield {"method": name, "asked": f"{asked}, affinity" if affinity else asked, **figures}
 
 
@@ -90,8 +94,10 @@ def judge_method(model: str, name: str, asked: str, limit: int, affinity: bool, 
     final = judge(localizer, "test", limit, kept.test)
     pictures = np.array(final.pictures)
     found, first = (np.array(each)[:, best] > FOUND for each in (final.best, final.first))
+    own = np.array(final.own) > FOUND
     return {
         "threshold": THRESHOLDS[best],
+        "own": {"cut": localizer.spec.cut, "threshold": localizer.spec.threshold, "gt_known": share(own).to_list()},
         "pictures": len(set(final.pictures)),
         "questions": len(pictures),
         "gt_known": share(found).to_list(),

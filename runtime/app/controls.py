@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from engine.manifest import Manifest
-from engine.methods import METHODS, READY
+from engine.methods import METHODS, askable
 from engine.spec import DEFAULT, SPECS, Spec
 from runtime.app.scene_cache import SceneKey
 from runtime.bundles import DEFAULT_MODEL, find_bundle, installed, read_manifest
@@ -64,8 +64,8 @@ def devices_here() -> list[str]:
 
 
 def methods_of(manifest: Manifest) -> list[str]:
-    """The methods that a bundle was built with."""
-    return [*READY, *manifest.methods]
+    """The methods that a bundle can be asked by."""
+    return list(askable(manifest.methods, manifest.tower))
 
 
 def presets_of(manifest: Manifest) -> list[str]:
@@ -119,6 +119,7 @@ def view(spec: Spec, method: str) -> View:
     contrast = st.slider("Contrast", 0.0, 3.0, spec.contrast, 0.05, key=f"contrast-{own}", disabled=not masked)
     outline = st.toggle("Follow outlines", spec.outline == "picture", key=f"outline-{own}")
     changes: dict[str, object] = {"threshold": threshold, "temperature": temperature, "contrast": contrast}
+    changes["cut"] = spec.cut if threshold == spec.threshold else "peak"  # Otsu's method would take no notice of a threshold
     changes["outline"] = "picture" if outline and spec.base == DEFAULT.base else "grid"
     changes["dilate"] = st.slider("Grow bright parts", 0.0, 0.1, spec.dilate, 0.01, key=f"dilate-{own}")
     changes["erode"] = st.slider("Shrink bright parts", 0.0, 0.1, spec.erode, 0.01, key=f"erode-{own}")

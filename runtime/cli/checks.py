@@ -23,6 +23,8 @@ def changed(spec: Spec, given: dict[str, object], others: Sequence[str]) -> Spec
     """The spec with what the options change: some have an option of their own, `others` are `NAME=VALUE`."""
     try:
         known = {field: value for field, value in given.items() if value is not None}
+        if "threshold" in known and spec.cut == "otsu":  # which would take no notice of it
+            known["cut"] = "peak"
         return spec.replace(**known, **dict(switch(spec, text) for text in others))
     except (ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from engine.manifest import Manifest
-from engine.methods import METHODS, READY, Method
+from engine.methods import METHODS, Method
 from runtime.bundles import open_bundle
 from runtime.cli.tables import new_table
 from runtime.filling.methods import how_to_add
@@ -52,4 +52,4 @@ def state(row: Method, manifest: Manifest) -> str:
     """How a method stands with a model."""
     if not row.on(manifest.tower):
         return "undefined"
-    return "ready" if row.name in (*READY, *manifest.methods) else "not added"
+    return "ready" if set(row.needs) <= set(manifest.methods) else "not added"

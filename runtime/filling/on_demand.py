@@ -17,7 +17,7 @@ from runtime.logs import tell
 def find_with_methods(model: str | os.PathLike[str] | None, download: bool, methods: Iterable[object]) -> Path:
     """Find or fetch a bundle; one that was asked for by name is given the methods that it lacks, where they can be had."""
     folder = find_or_pull(model, download)
-    wanted = [name for name in methods if isinstance(name, str) and name in METHODS and METHODS[name].head is not None]
+    wanted = [need for name in methods if isinstance(name, str) and name in METHODS for need in METHODS[name].needs]
     if wanted and isinstance(model, str) and folder.parent == bundle_home():
         from runtime.filling.methods import add_methods, have_templates
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from engine.boxes import find_boxes
 from engine.manifest import fingerprint
 from engine.methods import find_method
 from engine.windows import places, together, windowed_hw
 from runtime import ArgumentError, BundleError, Localizer, Query, QueryError, Scene, SceneError
 from runtime.bundles import open_bundle, read_manifest
+from runtime.cli.checks import changed, named_default
 from tests import configs, oracle_dense
 from tests.conftest import load_tiny
 
@@ -26,7 +28,7 @@ def bundle(tiny_vit_bundle: Path, workshop: Path) -> Path:
     from export.methods import extend
 
     folder = shutil.copytree(tiny_vit_bundle, workshop / "tiny-vit-methods")
-    extend(folder, "naclip,clip-es,affinity", 0, (str(workshop / "tiny-vit.json"), "none", 0), lambda step: None)
+    extend(folder, "naclip,clip-es,affinity,textspan", 0, (str(workshop / "tiny-vit.json"), "none", 0), lambda step: None)
     return folder
 
 
@@ -44,7 +46,7 @@ def test_adding_changes_no_other_file(bundle: Path, tiny_vit_bundle: Path) -> No
     before, after = read_manifest(tiny_vit_bundle), read_manifest(bundle)
     assert {name: after.files[name] for name in before.files} == before.files
     assert fingerprint(after) == fingerprint(before)
-    assert set(after.methods) == {"naclip", "clip-es", "affinity"}
+    assert set(after.methods) == {"naclip", "clip-es", "affinity", "textspan"}
     own = sum(after.files[name].bytes for name in after.files if name not in before.files)
     assert own < 0.2 * before.files["image.onnx.weights"].bytes  # the graphs point into the weights that were there
     open_bundle(bundle)
@@ -111,6 +113,33 @@ def test_affinity_spreads_any_map(bundle: Path, tmp_path: Path, method: str) -> 
         tied.watch(configs.photo("cat"), "a cat")
 
 
+def test_two_methods_multiplied(bundle: Path) -> None:
+    fused = Localizer(bundle, method="vl-score-textspan", device="cpu")
+    seen = fused.encode(configs.photo("cat"))
+    assert seen.methods == ("vl-score", "score-cam", "textspan", "vl-score-textspan")
+    both = fused.locate(seen, "a cat")
+    one, other = (
+        Localizer(bundle, method=name, device="cpu", spec=fused.spec).locate(seen, "a cat") for name in ("vl-score", "textspan")
+    )
+    product = np.sqrt(one.map * other.map)
+    np.testing.assert_allclose(both.map, (product - product.min()) / (product.max() - product.min()), atol=1e-6)
+    assert (both.method, both.present, both.margin) == ("vl-score-textspan", one.present, one.margin)
+    np.testing.assert_array_equal(find_boxes(both.saliency, fused.spec).xyxy, both.xyxy)
+    masked = Localizer(bundle, device="cpu").encode(configs.photo("cat"))
+    with pytest.raises(SceneError, match="asks by `textspan`"):
+        fused.locate(masked, "a cat")
+    with pytest.raises(SceneError, match="asks by `vl-score`"):
+        fused.locate(Localizer(bundle, method="textspan", device="cpu").encode(configs.photo("cat")), "a cat")
+    with pytest.raises(ArgumentError, match="has none then"):
+        fused.watch(configs.photo("cat"), "a cat")
+
+
+def test_a_threshold_that_is_given_is_taken_notice_of() -> None:
+    own = named_default("default", "naclip")
+    assert (own.cut, changed(own, {"threshold": 0.5}, ()).cut) == ("otsu", "peak")
+    assert changed(own, {"threshold": None}, ()) == own
+
+
 def test_windows_are_averaged_cell_by_cell() -> None:
     assert windowed_hw((300, 400), 96, 16) == (96, 128)
     corners = places((96, 128), 64, 16)
@@ -138,6 +167,8 @@ def test_refusals(bundle: Path, tiny_bundle: Path, localizer: Localizer, scene: 
         Localizer(bundle, method="sclip", device="cpu")
     with pytest.raises(ArgumentError, match="vision transformers alone"):
         Localizer(tiny_bundle, method="gem", device="cpu")
+    with pytest.raises(BundleError, match=r"--methods grad-eclip,naclip"):
+        Localizer(tiny_bundle, method="grad-eclip-naclip", device="cpu")
     with pytest.raises(SceneError, match="can be asked by `naclip`, and this Localizer asks by `clip-es`"):
         Localizer(bundle, method="clip-es", device="cpu").locate(scene, "a cat")
     with pytest.raises(SceneError, match="asks by `vl-score`"):
@@ -161,7 +192,7 @@ def test_graphs_keep_the_rules_of_cards(bundle: Path) -> None:
     from tests.export.cuda_kernels import TABLES, without_kernel
 
     graphs = sorted((*bundle.glob("dense-*.onnx"), *bundle.glob("prompted-*.onnx")))
-    assert len(graphs) == 4
+    assert len(graphs) == 5
     for path in graphs:
         graph = onnx.load(path, load_external_data=False)
         assert [*violations(graph), *(fault for table in TABLES.values() for fault in without_kernel(graph, table))] == [], (
