@@ -16,7 +16,8 @@ from engine.frame import Frame
 from engine.metrics.max_box import SIDE, score_map
 from engine.saliency import to_picture
 from engine.spec import Edge, Interpolation
-from runtime import Localizer, Query
+from runtime import Localizer, Query, Scene
+from runtime.classify import embedding_of, whole
 
 Floats = NDArray[np.float32]
 Skip = Callable[[str, Exception], None]
@@ -70,13 +71,18 @@ class ModelAnswers:
     """Asks a Localizer; the passes of neighbouring pictures share batches."""
 
     def __init__(
-        self, localizer: Localizer, labels: Sequence[tuple[str, ...]], templates: str | None, classify: bool, together: bool
+        self,
+        localizer: Localizer,
+        labels: Sequence[tuple[str, ...]],
+        templates: str | None,
+        classifier: Localizer | None,
+        together: bool,
     ) -> None:
-        """Take the labels as queries; `together` lets those of one picture compete, where a method lets them."""
-        self.localizer, self.together = localizer, together
+        """Take the labels as queries; a classifier ranks them all, `together` lets those of one picture compete."""
+        self.localizer, self.classifier, self.together = localizer, classifier, together
         named = localizer.templates if templates is None else localizer.text.named_templates(templates)
         self.queries = [Query(words, named) for words in labels]
-        self.classes = localizer.text.embed(self.queries) if classify else None
+        self.classes = None if classifier is None else classifier.text.embed(self.queries)
         self.blank = np.rint(255 * np.array(localizer.manifest.image.mean)).astype(np.uint8)
 
     def answers(self, samples: Iterable[Sample], skip: Skip) -> Iterator[tuple[Sample, Seen]]:
@@ -106,9 +112,16 @@ class ModelAnswers:
                 Answer(label, one.map, one.frame, one.spec.resize, one.margin, one.similarity)
                 for label, one in zip((*things, *sample.absent), found, strict=True)
             ]
-            ranked = None if self.classes is None else self.classes @ scene.embedding
             look = None if scene.picture is None else Look(scene.picture, self.similarity, self.blank)
-            yield sample, Seen(told[: len(things)], told[len(things) :], ranked, look)
+            yield sample, Seen(told[: len(things)], told[len(things) :], self.ranked(scene), look)
+
+    def ranked(self, scene: Scene) -> Floats | None:
+        """The similarities of all labels `(L,)` to a picture, by the model that classifies."""
+        if self.classifier is None or self.classes is None:
+            return None
+        same = self.classifier.fingerprint == scene.fingerprint
+        embedding: Floats = self.classes @ embedding_of(self.classifier, scene if same else whole(scene))
+        return embedding
 
     def similarity(self, pixels: Pixels, label: int) -> float:
         """The cosine of a picture and a label's words, after one pass."""

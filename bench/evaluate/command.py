@@ -75,7 +75,10 @@ def answers_of(asked: Namespace, data: DataSet, localizer: Localizer | None) -> 
     """Whose answers are judged."""
     if localizer is None:
         return FolderAnswers(asked.maps)
-    return ModelAnswers(localizer, data.labels, asked.templates, asked.classify, asked.together)
+    classifier = localizer if asked.classify else None
+    if asked.classify and asked.classifier:
+        classifier = Localizer(asked.classifier, device=asked.device, threads=asked.threads)
+    return ModelAnswers(localizer, data.labels, asked.templates, classifier, asked.together)
 
 
 def opened(asked: Namespace) -> DataSet:
@@ -160,6 +163,7 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
         default=True,
         help="rank all labels, for Top-1 and Top-5",
     )
+    add("--classifier", metavar="MODEL", help="another model that ranks them: class by one, boxes by the other")
     add("--split", help="a split of the layout")
     add("--labels", type=Path, help="words of the classes, one class a line, synonyms with commas between")
     add("--truth", type=Path, help="COCO's JSON, where it is not in its place")

@@ -71,7 +71,7 @@ def about(asked: Namespace, data: DataSet, spec: Spec, kernels: Kernels, localiz
         "affinity": asked.affinity,
         "preset": asked.preset,
         "templates": asked.templates or "the method's own",
-        "classify": asked.classify,
+        "classify": (asked.classifier or True) if asked.classify else False,
         "together": asked.together,
         "spec": spec.to_dict(),
         "protocols": list(asked.protocols),

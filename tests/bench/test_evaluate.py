@@ -205,7 +205,7 @@ def test_errors_are_one_line(arguments: list[str], words: str, tmp_path: Path, c
     assert len(told.splitlines()) == 1
 
 
-def test_the_model_answers_on_the_emoji_world(tmp_path: Path) -> None:
+def test_the_model_answers_on_the_emoji_world(tmp_path: Path, tiny_vit_bundle: Path) -> None:
     asked = ["world", "--first-files", "3", "--preset", "instant", "--threads", "1", "--out", str(tmp_path / "out")]
     command.main([*asked, "--dump", str(tmp_path / "dump"), "--protocols", "boxes,maxbox,pixels,presence,faithful"])
     report = json.loads((tmp_path / "out/report.json").read_text())
@@ -215,6 +215,12 @@ def test_the_model_answers_on_the_emoji_world(tmp_path: Path) -> None:
     insertion, deletion = (report["curves"]["faithful"][name] for name in ("insertion", "deletion"))
     assert insertion[-1] == pytest.approx(deletion[0], abs=1e-4)  # the whole picture
     assert report["figures"]["insertion"][0] > report["figures"]["deletion"][0]
+    asked[-1] = str(tmp_path / "two")
+    command.main([*asked, "--protocols", "boxes", "--classifier", str(tiny_vit_bundle)])
+    two = json.loads((tmp_path / "two/report.json").read_text())
+    assert two["run"]["classify"] == str(tiny_vit_bundle)
+    assert two["figures"]["gt_known"] == report["figures"]["gt_known"]  # boxes are still the first model's
+    assert two["figures"]["top1_cls"][0] < 0.5  # what has random weights ranks labels by chance
     dumped = sorted((tmp_path / "dump").rglob("*.npy"))
     assert len(dumped) == report["counts"]["questions"]
     assert np.load(dumped[0]).shape == (224, 224)
