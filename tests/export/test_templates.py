@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from export import assemble, templates
+from export import assemble, method_templates, templates
 from export.backbones import find_backbone
 from export.catalogue import entries
 from export.graphs import ImageGraph, Pixels
@@ -25,9 +25,9 @@ from export.weights import Loaded
 from runtime.filling.bundle import words
 from runtime.filling.catalogue import catalogue
 from runtime.filling.fill import write_graphs
-from runtime.filling.template import FOLDER, Template, open_template, save, shipped
+from runtime.filling.template import FOLDER, Template, open_methods, open_template, save, shipped, with_methods_shipped
 from tests.conftest import ExportCache
-from tests.filled import TINY, open_tiny
+from tests.filled import TINY, open_tiny, open_tiny_methods
 
 SEED = 2  # the templates in `tests/templates` were found with another
 
@@ -76,6 +76,17 @@ def test_the_recipes_do_not_hang_on_the_weights(traced: Any) -> None:
     assert recipes == {slot.recipe for graph in kept.graphs for slot in graph.slots}
 
 
+def test_methods_found_with_other_weights_give_the_traced_bytes(traced: Any, tmp_path: Path) -> None:
+    name, loaded, made, _ = traced
+    kept, base = open_tiny_methods(name), method_templates.image_half(made)
+    if not same_libraries(open_tiny(name)):
+        pytest.skip("traced by other versions of the libraries; they may name values in another way")
+    loaded = copy.deepcopy(loaded)
+    if name == "tiny-vit":
+        loaded.model.visual.half().float()  # as OpenAI's weights are
+    method_templates.prove(loaded, base, kept)  # which compares every file
+
+
 @pytest.mark.parametrize("traced", ["tiny-vit"], indirect=True)
 def test_weights_published_in_half_precision_are_stored_in_half_as_a_build_does(traced: Any, tmp_path: Path) -> None:
     _, loaded, made, _ = traced
@@ -116,6 +127,16 @@ def test_shipped_templates_are_of_the_same_making_as_the_kept_ones() -> None:
         assert {key: manifest[key] for key in ("built_with", "opset", "slots", "schema", "masks", "text")} == {
             key: kept[key] for key in ("built_with", "opset", "slots", "schema", "masks", "text")
         }
+
+
+def test_shipped_methods_go_with_the_template_of_their_backbone() -> None:
+    for name in with_methods_shipped():
+        added = open_methods(name)
+        assert added is not None
+        assert added.manifest["base"] == method_templates.stamp(open_template(name)), (
+            f"`python -m export.method_templates {name}`"
+        )
+    assert {"ViT-B-16-quickgelu", "ViT-B-32-quickgelu"} <= set(with_methods_shipped())
 
 
 def test_a_shipped_template_filled_agrees_with_the_model_itself(tmp_path: Path) -> None:
