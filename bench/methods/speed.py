@@ -74,6 +74,8 @@ class Timed:
         features = found["features"].reshape(len(found["features"]), -1, words.asked.shape[1])
         if self.method.ask == "layers":
             return dense.layers(features, words, self.method.kappa, found["attention"])
+        if self.method.ask == "surgery":
+            return dense.surgery(features, words, found["embedding"])
         ask = dense.positive if self.method.ask == "relu" else partial(dense.shares, kappa=self.method.kappa)
         return ask(features, words)
 
