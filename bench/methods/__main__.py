@@ -14,6 +14,7 @@ from runtime.machine import look
 from runtime.threads import default_threads
 
 RESULTS = Path(__file__).parent.parent / "results"
+PAGE = RESULTS.parents[1] / "docs" / "methods.md"
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
         print(*authors.differences(options.folder), sep="\n")
         return
     if options.command == "tables":
-        tables.write_tables(RESULTS.parents[1] / "docs" / "methods.md", RESULTS)
+        PAGE.write_text(tables.with_tables(PAGE.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
         return
     if options.command == "page":
         print(page.draw_page(options.model, options.picture, options.query, options.out))

@@ -10,12 +10,11 @@ from typing import Any
 Row = dict[str, Any]
 
 
-def write_tables(page: Path, results: Path) -> None:
-    """Put every record there is between its markers."""
-    text = page.read_text(encoding="utf-8")
+def with_tables(text: str, results: Path) -> str:
+    """A page's text with every record there is between its markers."""
     for record in sorted(results.glob("methods-*.json")):
         text = with_lines(text, record.stem, lines_of(json.loads(record.read_text(encoding="utf-8"))))
-    page.write_text(text, encoding="utf-8")
+    return text
 
 
 def with_lines(text: str, name: str, lines: Sequence[str]) -> str:
@@ -51,8 +50,8 @@ def world_lines(record: Row) -> Iterator[str]:
 
 def own_cut(row: Row) -> str:
     """GT-known as a method cuts its maps by itself."""
-    own = row["own"]
-    return f"{100 * own['gt_known'][0]:.1f} ({'Otsu' if own['cut'] == 'otsu' else own['threshold']})"
+    own = row.get("own")  # older rows have none
+    return "" if own is None else f"{100 * own['gt_known'][0]:.1f} ({'Otsu' if own['cut'] == 'otsu' else own['threshold']})"
 
 
 def speed_lines(record: Row) -> Iterator[str]:
