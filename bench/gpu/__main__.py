@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -20,18 +19,17 @@ from runtime.devices import open_backend
 from runtime.errors import VlscoreError
 
 FOLDER = Path("out/gpu")
+COMPARED = 16  # passes per picture that a build holds against PyTorch; the card's own answers are compared again
 
 
 def build_bundles(asked: Namespace) -> int:
-    """Build what is not there, the most useful first: `export.build` leaves one that is up to date, and half of one is gone."""
+    """Build what is not there, the most useful first: a build leaves what is up to date, and half of one is gone."""
+    build = import_module("export.build")  # needs PyTorch, which takes long to load: one process for all
     for precision in PRECISIONS:
         for backbone in dict.fromkeys((asked.backbone, KNOWING)):
-            target = asked.folder / "bundles" / f"{backbone}-{precision}"
-            words = ["--backbone", backbone, "--precision", precision, "--batch", str(asked.batch), "--out", str(target)]
-            weights = [] if backbone.startswith("demo-") else ["--pretrained", asked.pretrained]
-            done = subprocess.run([sys.executable, "-m", "export.build", *words, *weights], check=False)
-            if done.returncode:
-                return done.returncode
+            options = build.BuildOptions(precision=precision, batch=asked.batch, compare=COMPARED)
+            weights = "" if backbone.startswith("demo-") else asked.pretrained
+            build.run(backbone, weights, options, asked.folder / "bundles" / f"{backbone}-{precision}", force=False)
     return 0
 
 
