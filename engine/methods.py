@@ -80,7 +80,7 @@ METHODS = {
         Method("score-cam", "Wang et al. 2020", "masked", BOTH, presets=("exact", "fast", "instant")),
         Method("gscorecam", "Chen et al. 2022", "masked", RESNET, Head("channels")),
         # The last block in another way: which attention, whether its residual and MLP are kept.
-        Method("tokens", "Radford et al. 2021", "dense", VIT, Head(residual="stream", ffn=True)),
+        Method("tokens", "Radford et al. 2021", "dense", VIT, Head(residual="stream", ffn=True), cut="otsu"),
         Method(
             "maskclip",
             "Zhou et al. 2022",
