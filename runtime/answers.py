@@ -82,7 +82,7 @@ class Answerer:
         findings: Findings | None,
     ) -> Localization:
         """Cut the boxes of one query out of its saliency in [0, 1]; `scores` `(K,)` are relative to the base."""
-        margin = float(scores.max())
+        margin = self.margin(scores, scene, findings)
         present = margin > self.least_margin  # without a measured margin: any map above the base
         spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
         boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
@@ -104,6 +104,11 @@ class Answerer:
             picture=scene.picture,
             spread=spread if keep else None,
         )
+
+    def margin(self, scores: Floats, scene: Scene, findings: Findings | None) -> float:
+        """By how much the best map beats the blank picture: among those that were run, if any were, since a guess is no proof."""
+        known = scene.known if findings is None else findings.known
+        return float((scores[known] if (known & scene.live).any() else scores).max())
 
     def session_for(self, scene: Scene) -> Session:
         """The saliency graph holding a scene's arrays; the scene asked last stays where the graph runs."""

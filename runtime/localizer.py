@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, overload
 from engine.manifest import Manifest, fingerprint
 from engine.methods import AFFINITY, DEFAULT_METHOD
 from engine.spec import Spec, SpecName
+from runtime.answers import Answerer
 from runtime.backends.fallback import FallbackSession
 from runtime.backends.session import Backend
 from runtime.bundles import Bundle, open_bundle
@@ -28,26 +29,23 @@ from runtime.checks import (
     refuse_watching,
 )
 from runtime.classify import Label, classify, detect
-from runtime.dense import Asking, open_dense, open_ties
-from runtime.devices import CARDS, Device
+from runtime.dense import Asking
+from runtime.devices import Device
 from runtime.encoder import Progress, SceneEncoder, StreamProgress, counting
 from runtime.errors import BundleError
 from runtime.filling.on_demand import find_with_methods
-from runtime.fusion import open_fusion
 from runtime.localization import Localization
 from runtime.opened import OpenModel
+from runtime.opened_method import OpenMethod
 from runtime.pictures import Picture, Pixels, read_picture
 from runtime.precision import Precision, check_base
-from runtime.presets import Preset, plan_passes
+from runtime.presets import PassPlan, Preset, plan_passes
 from runtime.query import Asked, Query, Several, as_queries, is_one
-from runtime.refine import Refiner
 from runtime.scene import Scene
-from runtime.score_cam import chosen_plan, open_masked, open_refiner
 from runtime.text import TextEncoder
-from runtime.watch import Watcher, check_sure
+from runtime.watch import check_sure
 
 OnSkip = Callable[[Picture, Exception], None]
-OnFailure = Callable[[Exception], None]
 
 
 class Localizer:
@@ -71,7 +69,7 @@ class Localizer:
     the one pass.
     """
 
-    again: Callable[[], Localizer]  # opens the same once more
+    again: Callable[..., Localizer]  # opens the same once more
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ANN401 - as __init__ has them
         """Remember how it is opened: another process, to which it is sent, opens it again in the same way."""
@@ -79,7 +77,7 @@ class Localizer:
         opened.again = functools.partial(cls, *arguments, **options)
         return opened
 
-    def __reduce__(self) -> tuple[Callable[[], Localizer], tuple[()]]:
+    def __reduce__(self) -> tuple[Callable[..., Localizer], tuple[()]]:
         return self.again, ()
 
     def __init__(  # noqa: PLR0913 - the front door's options
@@ -115,8 +113,6 @@ class Localizer:
         self.model = OpenModel(
             model, device=device, device_options=device_options, precision=precision, threads=threads, backend=backend
         )
-        check_masks(self.bundle, self.spec)
-        check_base(self.precision, self.spec)
         self.scenes_only = scenes_only
         self.fingerprint = fingerprint(self.manifest)
         self.text = TextEncoder(self.bundle, self.model.texts())
@@ -124,25 +120,43 @@ class Localizer:
         check_asking(self.method, preset, passes, windows, background, self.spec)
         if affinity:
             check_affinity(self.manifest, model.folder, windows)
-        self.ties = open_ties(self.manifest, self.model.session, self.spec) if affinity else None
-        self.plan = chosen_plan(self.method.first, plan_passes(self.manifest, preset, passes, refine), self.manifest)
-        image_half = self.model.image_half()
-        self.encoder = SceneEncoder(
-            self.manifest, image_half, self.spec, self.plan, precision=self.precision, overlap=self.device in CARDS
-        )
-        asking = Asking(self.templates, background, windows, affinity)
-        self.answerer = open_masked(self.method.first, self.manifest, self.model.session, self.spec, self.text, asking)
-        self.refiner = open_refiner(Refiner(self.encoder, self.answerer, self.plan, runs=not scenes_only))
-        growing = self.plan if self.plan.preset == "fast" else plan_passes(self.manifest, "fast", None, None)
-        first = SceneEncoder(self.manifest, image_half, self.spec, growing, precision=self.precision)
-        self.watcher = Watcher(Refiner(first, self.answerer, growing, runs=not scenes_only), self.plan)
-        self.dense = open_dense(self.method.first, self.manifest, self.model.session, self.text, self.spec, asking)
-        self.fusion = open_fusion(self.method, self.manifest, self.model.session, self.text, self.spec, asking)
+        self.asking = Asking(self.templates, background, windows, affinity)
+        self.opened = self.under(self.spec, plan_passes(self.manifest, preset, passes, refine))
         self.opened_in = time.perf_counter() - started
 
     def __repr__(self) -> str:
         """What is open, in a line."""
         return f"Localizer({self.manifest.backbone}, {self.method.name}, {self.plan.preset}, {self.precision} on {self.device})"
+
+    def with_spec(self, spec: SpecName | Spec) -> Localizer:
+        """The same open model asked under another spec, such as another threshold: nothing is loaded or encoded again."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other.again = functools.partial(self.again, spec=spec)
+        other.spec = as_spec(spec, self.method)
+        other.opened = self.under(other.spec, self.plan)
+        return other
+
+    def under(self, spec: Spec, plan: PassPlan) -> OpenMethod:
+        """The method opened under a spec that the bundle can be asked under."""
+        check_masks(self.bundle, spec)
+        check_base(self.precision, spec)
+        return OpenMethod(self.model, self.method, spec, plan, self.text, self.asking, scenes_only=self.scenes_only)
+
+    @property
+    def encoder(self) -> SceneEncoder:
+        """What runs masked passes."""
+        return self.opened.encoder
+
+    @property
+    def answerer(self) -> Answerer:
+        """What answers from masked passes."""
+        return self.opened.answerer
+
+    @property
+    def plan(self) -> PassPlan:
+        """How many passes are run, and when."""
+        return self.opened.plan
 
     @property
     def bundle(self) -> Bundle:
@@ -187,21 +201,7 @@ class Localizer:
         """Run a picture's masked passes: the slow part, once; `progress(done, total)` counts them."""
         self.check_image_half()
         check_called(progress=progress)
-        return next(self.looked(iter([read_picture(picture)]), counting(progress), 1))
-
-    def looked(
-        self,
-        pictures: Iterator[Pixels],
-        progress: StreamProgress | None,
-        expected: int | None,
-        on_failure: OnFailure | None = None,
-    ) -> Iterator[Scene]:
-        """Turn pictures into scenes by the method in use."""
-        encoder = self.encoder if self.dense is None else self.dense.encoder
-        scenes = encoder.encode(pictures, progress, expected, on_failure)
-        for further in (self.ties, None if self.fusion is None else self.fusion.further):
-            scenes = scenes if further is None else map(further.add, scenes)
-        return scenes
+        return next(self.opened.encode(iter([read_picture(picture)]), counting(progress), 1))
 
     def refine(self, scene: Scene, query: Asked | Several, *, progress: Progress | None = None) -> Scene:
         """Spend the further passes that `fast` has for queries; the scene given back knows more, for any later query too."""
@@ -209,7 +209,7 @@ class Localizer:
         scene = fitting_scene(scene, self.manifest, self.fingerprint, self.spec)
         check_called(progress=progress)
         self.check_image_half()
-        findings = self.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
+        findings = self.opened.refiner.refine(scene, self.text.embed(as_queries(query, self.templates)), progress)
         return scene if findings is None else findings.to_scene()
 
     @overload
@@ -274,7 +274,7 @@ class Localizer:
             if on_skip is not None:
                 on_skip(current, error)
 
-        return self.looked(readable(), progress, expected, None if on_skip is None else skip)
+        return self.opened.encode(readable(), progress, expected, None if on_skip is None else skip)
 
     @overload
     def stream(
@@ -319,14 +319,14 @@ class Localizer:
         gone on with, for a further question; other scenes give one answer.
         """
         check_sure(sure)
-        refuse_watching(self.method, self.ties is not None)
+        refuse_watching(self.method, self.asking.affinity)
         queries = as_queries(query, self.templates)
         if isinstance(picture, Scene):
             seen: Pixels | Scene = fitting_scene(picture, self.manifest, self.fingerprint, self.spec)
         else:
             self.check_image_half()
             seen = read_picture(picture)
-        answers = self.watcher.watch(seen, queries, self.text.embed(queries), sure)
+        answers = self.opened.watcher.watch(seen, queries, self.text.embed(queries), sure)
         return (found[0] for found in answers) if is_one(query) else answers
 
     def classify(self, picture: Picture | Scene, labels: Several, top_k: int = 5) -> list[Label]:
@@ -341,14 +341,10 @@ class Localizer:
 
     def answer(self, scene: Scene, queries: list[Query], progress: Progress | None = None) -> list[Localization]:
         """Answer queries to a scene of this model, after the further passes that its preset has for them."""
-        texts = self.text.embed(queries)
-        if self.dense is not None:
-            found = self.dense.answerer.answer(scene, queries, texts)
-        else:
-            found = self.answerer.answer(scene, queries, texts, self.refiner.refine(scene, texts, progress))
-            if not any(answer.present for answer in found):
-                self.text.warn_of_small_model("nothing was found")
-        return found if self.fusion is None else self.fusion.answer(scene, queries, texts, found)
+        found = self.opened.answer(scene, queries, self.text.embed(queries), progress)
+        if self.method.family == "masked" and not any(answer.present for answer in found):
+            self.text.warn_of_small_model("nothing was found")
+        return found
 
     def check_image_half(self) -> None:
         """Refuse to encode when the bundle was opened without its image half."""

@@ -29,6 +29,7 @@ class OpenModel:
     ) -> None:
         """Open the device, or take the backend that is given."""
         self.bundle = bundle
+        self.sessions: dict[tuple[str, str], LazySession] = {}
         if backend is None:
             self.backend, self.precision, self.chosen = open_for(self.manifest, device, precision, threads, device_options)
         else:
@@ -43,9 +44,10 @@ class OpenModel:
         return self.bundle.manifest
 
     def session(self, graph: str, precision: str = "") -> Session:
-        """A graph of the bundle, loaded when it is first run; only masked passes are ever run in less than float32."""
+        """A graph of the bundle, loaded once, when it is first run; only masked passes are ever run in less than float32."""
         chosen = precision if precision in ("bf16", "tf32") else "fp32"
-        return LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
+        fresh = LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
+        return self.sessions.setdefault((graph, chosen), fresh)
 
     def texts(self) -> dict[str, Session]:
         """The graphs of words."""

@@ -122,6 +122,10 @@ class ScoreCamAnswerer(Answerer):
             return replace(found, method=self.method.name)
         return replace(found, method=self.method.name, preset="exact", estimate_error=None)
 
+    def margin(self, scores: Floats, scene: Scene, findings: Findings | None) -> float:
+        """The same; maps that a question chose were all run."""
+        return super().margin(scores, scene, findings) if self.ranking is None else float(scores.max())
+
     def error(self, findings: Findings | None, text: Floats) -> float | None:
         """Nothing tells how far a map may be from the exact one."""
         return 0.0 if findings is not None and findings.complete else None

@@ -97,7 +97,7 @@ def test_fast_between_its_passes(
     monkeypatch.setattr(localizer.encoder, "run_maps", lambda pixels, maps: found[: len(maps)])  # passes cost nothing here
 
     def answer() -> object:
-        findings = localizer.refiner.refine(replace(scene), texts)  # a copy: the scene itself keeps what was worked out
+        findings = localizer.opened.refiner.refine(replace(scene), texts)  # a copy: the scene itself keeps what was worked out
         assert findings is not None
         return list(localizer.answerer.weighed(findings, texts))
 

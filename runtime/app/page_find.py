@@ -133,7 +133,7 @@ def drawn(picture: Chosen, answers: Sequence[Localization], chosen: View) -> Pix
 
 def verdicts(answers: Sequence[Localization], localizer: Localizer) -> None:
     """A line per question: found, or not in this picture, with the margin that says so."""
-    least = 0.0 if localizer.dense else localizer.manifest.presence
+    least = 0.0 if localizer.method.family != "masked" else localizer.manifest.presence
     for number, answer in enumerate(answers):
         if len(answer):
             several = f" in {len(answer)} places" if len(answer) > 1 else ""

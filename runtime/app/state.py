@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import streamlit as st
 
 from engine.frame import Frame
 from engine.spec import Spec
-from runtime.answers import Answerer
 from runtime.app.controls import Settings
 from runtime.app.pictures import Chosen
 from runtime.app.scene_cache import SceneCache
@@ -37,23 +35,10 @@ def scenes() -> SceneCache:
     return SceneCache()
 
 
-def respecced(localizer: Localizer, spec: Spec) -> Localizer:
-    """The same open model, answering by another spec: nothing is loaded or encoded again."""
-    other = copy.copy(localizer)
-    other.spec = spec
-    other.answerer = Answerer(localizer.manifest, localizer.answerer.session, spec)
-    if localizer.dense is not None:
-        answerer = copy.copy(localizer.dense.answerer)
-        answerer.spec = spec
-        other.dense = dataclasses.replace(localizer.dense, answerer=answerer)
-    return other
-
-
 def answers_at(localizer: Localizer, scene: Scene, queries: Sequence[str], spec: Spec) -> list[Localization]:
     """Answers to a scene as it is, without a further pass."""
-    asked, other = as_queries(list(queries), localizer.templates), respecced(localizer, spec)
-    answerer = other.answerer if other.dense is None else other.dense.answerer
-    return answerer.answer(scene, asked, localizer.text.embed(asked))
+    asked = as_queries(list(queries), localizer.templates)
+    return localizer.with_spec(spec).opened.ask(scene, asked, localizer.text.embed(asked))
 
 
 def smaller(scene: Scene, picture: Chosen) -> Scene:

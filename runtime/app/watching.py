@@ -53,12 +53,13 @@ class Watching:
 
     def scenes(self) -> Iterator[Scene]:
         """What is known after every step; methods that take one pass, or those that a question chooses, have one."""
-        if self.localizer.method.head is not None:
+        method = self.localizer.method
+        if method.needs:
             scene = self.seen if isinstance(self.seen, Scene) else self.localizer.encode(self.seen)
-            yield self.localizer.refine(scene, self.queries) if self.localizer.dense is None else scene
+            yield self.localizer.refine(scene, self.queries) if method.family == "masked" else scene
         else:
             texts = self.localizer.text.embed(as_queries(self.queries, self.localizer.templates))
-            yield from self.localizer.watcher.scenes(self.seen, texts, None)
+            yield from self.localizer.opened.watcher.scenes(self.seen, texts, None)
 
     def run(self) -> None:
         """Run the passes; whatever goes wrong is a sentence on the page."""

@@ -260,7 +260,7 @@ def test_work_that_fails_is_a_sentence(demo: Localizer, monkeypatch: pytest.Monk
     def fail(*_: Any) -> Any:
         raise RuntimeError("the card fell out")
 
-    monkeypatch.setattr(type(demo.watcher), "scenes", fail)
+    monkeypatch.setattr(type(demo.opened.watcher), "scenes", fail)
     work = Watching(demo, noise(60, 80), ["a cat"], key(0), SceneCache())
     work.thread.join(PATIENCE_S)
     assert work.error == "RuntimeError: the card fell out"

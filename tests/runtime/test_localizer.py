@@ -217,10 +217,27 @@ def test_scenes_are_interchangeable_between_specs_of_one_geometry(tiny_bundle: P
 
 def test_another_process_opens_the_same(tiny_bundle: Path) -> None:
     localizer = Localizer(tiny_bundle, device="cpu", threads=1, spec=DEFAULT.replace(threshold=0.7), preset="instant")
-    again = pickle.loads(pickle.dumps(localizer))
+    again = reopened(localizer)
     assert repr(again) == repr(localizer)
     assert again.spec.threshold == 0.7
     assert again.info["bundle"] == str(tiny_bundle)
+
+
+@pytest.mark.parametrize("method", ["vl-score", "score-cam"])
+def test_another_spec_needs_no_other_model(tiny_bundle: Path, method: str) -> None:
+    first = Localizer(tiny_bundle, device="cpu", method=method)
+    scene = first.encode(photo("cat"))
+    before = first.locate(scene, "a cat")
+    graphs = dict(first.model.sessions)
+    second = first.with_spec(first.spec.replace(threshold=0.8, presence="any"))
+    assert second.model.sessions == graphs  # the very same
+    assert second.locate(scene, "a cat").to_dict() == reopened(second).locate(scene, "a cat").to_dict()
+    assert first.locate(scene, "a cat").to_dict() == before.to_dict()
+    assert second.spec.threshold == 0.8 != first.spec.threshold
+
+
+def reopened(localizer: Localizer) -> Localizer:
+    return pickle.loads(pickle.dumps(localizer))  # type: ignore[no-any-return]
 
 
 def test_info_is_plain(tiny_bundle: Path, tiny_localizer: Localizer) -> None:

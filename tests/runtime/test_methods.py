@@ -77,8 +77,8 @@ def test_scene_is_asked_saved_and_asked_again(localizer: Localizer, scene: Scene
 
 
 def test_competing_questions_share_every_patch(localizer: Localizer, scene: Scene) -> None:
-    assert localizer.dense is not None
-    answerer = localizer.dense.answerer
+    assert localizer.opened.dense is not None
+    answerer = localizer.opened.dense.answerer
     queries = [Query((f"a {noun}",)) for noun in answerer.rivals.nouns[:4]]
     words = answerer.words(queries, localizer.text.embed(queries))
     assert len(words.others) == len(answerer.rivals.nouns) - 4  # no word competes with itself

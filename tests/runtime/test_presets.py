@@ -67,6 +67,14 @@ def test_with_every_map_run_fast_is_exact(tiny_bundle: Path, exact: Localizer, w
     assert found.kept == wanted.kept
 
 
+@pytest.mark.parametrize("passes", [0, 8])
+def test_fast_finds_nothing_present_that_exact_does_not(tiny_bundle: Path, exact: Localizer, whole: Scene, passes: int) -> None:
+    queries = [QUERY, "a dog", "a banana", "the sky", "nothing at all"]
+    few = fast(tiny_bundle, passes=passes, refine=4)(PICTURE, queries)
+    for found, wanted in zip(few, exact.locate(whole, queries), strict=True):
+        assert found.margin <= wanted.margin + 1e-5  # told by maps that were run, not by guesses of others
+
+
 def test_auto_goes_on_until_it_is_sure(tiny_bundle: Path) -> None:
     found = fast(tiny_bundle, passes="auto")(PICTURE, QUERY)
     assert found.error is not None

@@ -65,7 +65,7 @@ def test_several_queries_and_scenes(tiny_bundle: Path, exact: Localizer) -> None
 
 def test_scenes_after_every_step_answer_as_the_steps_do(exact: Localizer) -> None:
     texts = exact.text.embed([Query((QUERY,))])
-    kept = list(itertools.islice(exact.watcher.scenes(PICTURE, texts, None), 3))
+    kept = list(itertools.islice(exact.opened.watcher.scenes(PICTURE, texts, None), 3))
     for scene, found in zip(kept, exact.watch(PICTURE, QUERY), strict=False):
         assert scene.passes == found.passes
         assert exact.answerer.answer(scene, [Query((QUERY,))], texts)[0].map == pytest.approx(found.map, abs=1e-4)
@@ -76,7 +76,7 @@ def test_leaving_it_runs_nothing_more(exact: Localizer, monkeypatch: pytest.Monk
     answers = exact.watch(PICTURE, QUERY)
     next(answers)
     next(answers)
-    monkeypatch.setattr(exact.watcher.refiner.encoder, "start", None)  # no masked pass may be run from here on
+    monkeypatch.setattr(exact.opened.watcher.refiner.encoder, "start", None)  # no masked pass may be run from here on
     answers.close()  # type: ignore[attr-defined]
     assert list(answers) == []
     assert threading.active_count() == threads
