@@ -93,12 +93,17 @@ def write(template: Template, folder: Path, part: Path, known: Known) -> dict[st
 
 def fitting(folder: Path, manifest: Manifest, wanted: str) -> tuple[Template, Template, Known]:
     """The template that a bundle was made by, or might have been, that of its methods, and where its tensors lie."""
+    if manifest.precision != "fp32":
+        raise BundleError(f"methods have no template in {manifest.precision}; with PyTorch: {with_pytorch(folder, wanted)}")
     for name in (manifest.backbone, manifest.backbone + QUICK):  # only the graphs tell the activation
-        added = open_methods(name) if manifest.precision == "fp32" and name in shipped() else None
-        base = None if added is None else open_template(name)
+        base = open_template(name) if name in shipped() else None
         known = None if base is None else known_in(folder, base)
-        if added is not None and base is not None and known is not None:
-            return base, added, known
+        if base is None or known is None:
+            continue
+        added = open_methods(name)
+        if added is None:
+            raise BundleError(f"there is no template of the methods of {name}; with PyTorch: {with_pytorch(folder, wanted)}")
+        return base, added, known
     raise BundleError(
         f"`{folder}` is not as this version makes it; make it again: `vlscore pull {asked_for(folder, manifest)} --force`, or "
         f"add methods with PyTorch: {with_pytorch(folder, wanted)}"

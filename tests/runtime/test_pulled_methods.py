@@ -11,7 +11,7 @@ import pytest
 from engine.manifest import Manifest, fingerprint
 from runtime import ArgumentError, BundleError, Localizer
 from runtime.bundles import read_manifest
-from runtime.filling.methods import how_to_add
+from runtime.filling.methods import add_methods, how_to_add
 from runtime.filling.place import write_manifest
 from tests import configs, filled
 from tests.runtime.test_pull import _shelf, run, weights  # noqa: F401 - fixtures
@@ -76,6 +76,9 @@ def test_the_way_without_pytorch_is_named_where_there_is_one(plain: Path) -> Non
         Localizer(elsewhere, affinity=True, device="cpu")
     half = Manifest.from_dict({**read_manifest(plain).to_dict(), "precision": "fp16"})
     assert how_to_add(plain, half, "naclip") == f"`python -m export.methods {plain} --methods naclip`"
+    write_manifest(plain, half)
+    with pytest.raises(BundleError, match=r"methods have no template in fp16; with PyTorch: `python -m export\.methods"):
+        add_methods(plain, "naclip", print)
 
 
 def test_what_a_bundle_does_not_hold_is_pulled_again(weights: Path, tmp_path: Path) -> None:  # noqa: F811
