@@ -11,8 +11,9 @@ from runtime.bundles import bundle_home
 from runtime.filling.bundle import make_bundle
 from runtime.filling.catalogue import Activation, lookup
 from runtime.filling.hub import Say
-from runtime.filling.methods import add_methods
+from runtime.filling.methods import add_methods, with_chosen
 from runtime.filling.origin import bundle_for, find_origin, weights_of
+from runtime.filling.template import open_template
 from runtime.logs import tell
 
 
@@ -42,6 +43,8 @@ def pull(  # noqa: PLR0913 - the options of the command
         else:
             add_methods(there, methods, say)
         return there
+    if origin is None and entry is not None:  # what cannot be had is refused before anything is fetched
+        with_chosen(open_template(entry.template, precision), entry.template, methods)
     started = time.perf_counter()
     weights = weights_of(asked, find_origin(asked, origin, say), activation)
     weights = replace(weights, precision=precision, trained=not untrained)

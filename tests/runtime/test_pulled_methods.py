@@ -119,5 +119,6 @@ def test_a_method_s_graph_is_looked_into_before_it_runs(pulled: Path) -> None:
 def test_unknown_methods_of_a_new_model(weights: Path) -> None:  # noqa: F811
     result = run("pull", "tiny-vit", "--from", weights / "tiny-vit.safetensors", "--untrained", "--methods", "naklip")
     assert "did you mean `naclip`" in result.output
+    assert "did you mean `naclip`" in run("pull", "tiny-vit", "--methods", "naklip").output  # nothing was fetched for it
     with pytest.raises(ArgumentError, match="did you mean `naclip`"):
         Localizer(method="naklip")
