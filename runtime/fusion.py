@@ -30,11 +30,12 @@ class Fusion:
     def answer(self, scene: Scene, queries: Sequence[Query], texts: Floats, first: Sequence[Localization]) -> list[Localization]:
         """Answers by both methods, from those of the first one."""
         second = self.second.answer(scene, queries, texts)
-        return [self.fused(one, other) for one, other in zip(first, second, strict=True)]
+        more = 1 if len(scene.maps) else 0  # the second one's pass, which scenes of masked passes do not count
+        return [self.fused(one, other, one.passes + more) for one, other in zip(first, second, strict=True)]
 
-    def fused(self, one: Localization, other: Localization) -> Localization:
+    def fused(self, one: Localization, other: Localization, passes: int) -> Localization:
         """One answer out of two: whether a thing is there is the first one's to say."""
-        both = replace(one, map=multiplied(one.map, other.map), method=self.method.name, spread=None)
+        both = replace(one, map=multiplied(one.map, other.map), passes=passes, method=self.method.name, spread=None)
         if not one.present:
             return both
         spread = to_picture(both.map, one.frame, self.spec.resize, self.spec.interpolation)

@@ -124,6 +124,7 @@ def test_two_methods_multiplied(bundle: Path) -> None:
     product = np.sqrt(one.map * other.map)
     np.testing.assert_allclose(both.map, (product - product.min()) / (product.max() - product.min()), atol=1e-6)
     assert (both.method, both.present, both.margin) == ("vl-score-textspan", one.present, one.margin)
+    assert both.passes == one.passes + 1
     np.testing.assert_array_equal(find_boxes(both.saliency, fused.spec).xyxy, both.xyxy)
     masked = Localizer(bundle, device="cpu").encode(configs.photo("cat"))
     with pytest.raises(SceneError, match="asks by `textspan`"):
