@@ -82,7 +82,8 @@ def run(request: Request) -> int:
         write_text(wanted.json, json.dumps({**about, "pictures": entries}, indent=2, allow_nan=False) + "\n")
     if wanted.csv is not None:
         write_text(wanted.csv, csv_text(entries))
-    nothing_read = bool(entries) and not any("answers" in entry for entry in entries)
+    failed = [entry for entry in entries if "error" in entry and "answers" not in entry]
+    nothing_read = bool(failed) and len(failed) == len(request.sources)
     if request.talks and not nothing_read:  # else the errors say it all
         report = Report(request.verbose)
         if not request.in_full or len(sources) < len(request.sources):

@@ -30,6 +30,7 @@ from tests.conftest import ExportCache, tiny_backbone
 from tests.export.test_gate import PERFECT
 
 Run = Callable[..., None]
+AGREED = (PERFECT, gate.TOLERANCES["fp32"])
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -44,7 +45,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def quick_run(workshop: Path, export_cache: ExportCache, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`build.run` on the tiny ResNet, with exports from the cache and without the gate's comparison."""
     monkeypatch.setattr(assemble, "export_graph", export_cache)
-    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([PERFECT]))
+    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([AGREED]))
 
     def run(target: Path, *, force: bool = False, **changes: Any) -> None:
         build.run(str(workshop / "tiny-rn.json"), "none", BuildOptions(**changes), target, force)
@@ -152,7 +153,8 @@ def test_a_refused_build_leaves_what_was_there(
     if had_one:
         quick_run(target)
     before = hashes(target) if had_one else None
-    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([dataclasses.replace(PERFECT, masked_cosine=0.9)]))
+    worse = (dataclasses.replace(PERFECT, masked_cosine=0.9), gate.TOLERANCES["fp32"])
+    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([worse]))
     with pytest.raises(gate.GateError, match=r"masked_cosine is 0\.9"):
         quick_run(target, precision="fp16")
     assert (hashes(target) if target.exists() else None) == before
@@ -183,7 +185,7 @@ def test_the_manifest_says_what_was_built(tiny_vit_bundle: Path, loaded_vit: Any
     [
         (["--backbone", "RN5O"], "did you mean RN50"),
         (["--backbone", "RN50", "--pretrained", "nonsense"], "no weights tag of RN50"),
-        (["--backbone", "RN50", "--spec", "papr"], "`spec` must be one of"),
+        (["--backbone", "RN50", "--spec", "papr"], "`papr` is none of default, paper"),
         (["--backbone", "RN50", "--precision", "fp8"], "fp8"),
         (["--backbone", "RN50", "--batch", "0"], "Invalid value for '--batch'"),
     ],

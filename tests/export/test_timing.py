@@ -50,7 +50,7 @@ def test_a_tuned_build_takes_the_batch_and_keeps_the_speeds(
 ) -> None:
     monkeypatch.setenv("VLSCORE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(assemble, "export_graph", export_cache)
-    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([PERFECT]))
+    monkeypatch.setattr(gate, "comparisons", lambda *_: iter([(PERFECT, gate.TOLERANCES["fp32"])]))
     monkeypatch.setattr(timing, "time_batches", lambda *_: {16: timings(30, 50), 32: timings(20, 50)})
     monkeypatch.setattr(timing, "measure", lambda *_: timings(30, 50))
     target = tmp_path / "tuned"
