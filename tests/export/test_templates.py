@@ -136,7 +136,7 @@ def test_shipped_methods_go_with_the_template_of_their_backbone() -> None:
         assert added.manifest["base"] == method_templates.stamp(open_template(name)), (
             f"`python -m export.method_templates {name}`"
         )
-    assert {"ViT-B-16-quickgelu", "ViT-B-32-quickgelu", "RN50-quickgelu"} <= set(with_methods_shipped())
+    assert {"ViT-B-16", "ViT-B-16-quickgelu", "ViT-B-32", "ViT-B-32-quickgelu", "RN50-quickgelu"} <= set(with_methods_shipped())
 
 
 def test_a_shipped_template_filled_agrees_with_the_model_itself(tmp_path: Path) -> None:
