@@ -46,8 +46,10 @@ class OpenModel:
     def session(self, graph: str, precision: str = "") -> Session:
         """A graph of the bundle, loaded once, when it is first run; only masked passes are ever run in less than float32."""
         chosen = precision if precision in ("bf16", "tf32") else "fp32"
-        fresh = LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
-        return self.sessions.setdefault((graph, chosen), fresh)
+        if (graph, chosen) not in self.sessions:  # to ask for a method's graph is to read its file
+            fresh = LazySession(self.backend, self.bundle.graph(graph), chosen, self.bundle.check_unchanged)
+            self.sessions.setdefault((graph, chosen), fresh)
+        return self.sessions[graph, chosen]
 
     def texts(self) -> dict[str, Session]:
         """The graphs of words."""
