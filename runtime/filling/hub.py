@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -54,7 +54,7 @@ def fetch(repository: str, licence: str, say: Say) -> Fetched:
             check_free(Path(hub.constants.HF_HUB_CACHE), size - begun(hub, repository), f"{name} takes another", "HF_HOME")
             say(f"fetching {name}, {size / 1e6:.0f} MB, from {where} (licence: {licence})")
         path = Path(hub.hf_hub_download(repository, name))
-        config = merged({name: fetched_json(hub, repository, name) for name in CONFIGS}, repository)
+        config = read_config(lambda name: fetched_json(hub, repository, name), repository)
     check_hash(path, sha256, where)
     return Fetched(path, config)
 
@@ -111,10 +111,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def merged(found: Mapping[str, dict[str, Any]], where: str) -> dict[str, Any]:
+def read_config(read: Callable[[str], dict[str, Any]], where: str) -> dict[str, Any]:
     """What lies beside weights as one configuration: open_clip's own, else that of the `transformers` library in its form."""
-    own, theirs, preprocessor = (found[name] for name in CONFIGS)
-    return own or as_open_clip(theirs, preprocessor, where)
+    own, theirs, preprocessor = CONFIGS
+    return read(own) or as_open_clip(read(theirs), read(preprocessor), where)
 
 
 def check_hash(path: Path, expected: str, where: str) -> None:

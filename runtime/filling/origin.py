@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.bundles import bundle_name
+from runtime.bundles import WEIGHTS, bundle_name
 from runtime.errors import WeightsError
 from runtime.filling.bundle import OPENAI_MEAN, OPENAI_STD, Weights
 from runtime.filling.catalogue import QUICK, Activation, Entry, catalogue, find_entry
 from runtime.filling.checkpoint import Checkpoint, open_checkpoint
-from runtime.filling.hub import CONFIGS, FILES, Say, fetch, merged, read_json
+from runtime.filling.hub import FILES, Say, fetch, read_config, read_json
 from runtime.filling.template import shipped
 
 HUB = "hf:"
@@ -57,7 +57,7 @@ def file_in(folder: Path) -> Path:
     for name in FILES:
         if (folder / name).is_file():
             return folder / name
-    found = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".pt", ".pth", ".bin")]
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHTS]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise WeightsError(f"`{folder}` must hold one file of weights, found {names}; name the file itself")
@@ -66,7 +66,7 @@ def file_in(folder: Path) -> Path:
 
 def config_beside(folder: Path) -> dict[str, Any]:
     """The configuration of a downloaded repository, where it is there."""
-    return merged({name: read_json(folder / name) for name in CONFIGS}, f"`{folder}`")
+    return read_config(lambda name: read_json(folder / name), f"`{folder}`")
 
 
 def weights_of(asked: str, origin: Origin, activation: Activation | None) -> Weights:
