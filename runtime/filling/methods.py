@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from runtime.errors import ArgumentError, BundleError
 from runtime.filling.catalogue import QUICK, lookup
 from runtime.filling.fill import GraphWriter, Known, cell_tensors
 from runtime.filling.hub import Say
-from runtime.filling.place import PART, sweep, write_manifest
+from runtime.filling.place import beside, write_manifest
 from runtime.filling.stored import BundleTensors, known_in
 from runtime.filling.template import Template, open_methods, open_template, shipped, with_methods, with_methods_shipped
 
@@ -121,15 +119,6 @@ def listing(manifest: Manifest, template: Template, files: dict[str, FileInfo]) 
         methods=manifest.methods | infos,
         files=dict(sorted({**manifest.files, **files}.items())),
     )
-
-
-@contextlib.contextmanager
-def beside(folder: Path) -> Iterator[Path]:
-    """A folder for new files on the same disk, which is gone afterwards."""
-    sweep(folder)
-    prefix = f".{folder.name}.{os.getpid()}."
-    with tempfile.TemporaryDirectory(prefix=prefix, suffix=PART, dir=folder.parent) as place:
-        yield Path(place)
 
 
 def have_templates(manifest: Manifest) -> bool:

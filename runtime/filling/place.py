@@ -26,12 +26,19 @@ def new_folder(target: Path) -> Iterator[Path]:
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise BundleError(f"`{target}` exists and is not a bundle; choose another place, or remove it yourself")
     target.parent.mkdir(parents=True, exist_ok=True)
+    with beside(target) as part:
+        yield part
+        part.chmod(0o755)
+        move(part, target)
+
+
+@contextlib.contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A hidden folder for new files, on the target's disk, which is gone afterwards; what killed processes left goes first."""
     sweep(target)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=PART, dir=target.parent))
     try:
         yield part
-        part.chmod(0o755)
-        move(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
