@@ -166,6 +166,17 @@ def tiny_localizer(tiny_bundle: Path) -> Localizer:
     return Localizer(tiny_bundle, device="cpu", threads=2)
 
 
+def with_methods(bundle: Path, folder: Path, names: str) -> Path:
+    """A copy of a tiny bundle, made where its configuration lies, with methods added."""
+    from export.methods import extend
+    from runtime.bundles import read_manifest
+
+    shutil.copytree(bundle, folder)
+    config = folder.parent / f"{read_manifest(folder).backbone}.json"
+    extend(folder, names, 0, (str(config), "none", 0), lambda step: None)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_vit_localizer(tiny_vit_bundle: Path) -> Localizer:
     """An open vision transformer: a picture costs 36 passes."""

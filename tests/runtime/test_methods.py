@@ -19,17 +19,13 @@ from runtime import ArgumentError, BundleError, Localizer, Query, QueryError, Sc
 from runtime.bundles import open_bundle, read_manifest
 from runtime.cli.checks import changed, named_default
 from tests import configs, oracle_dense
-from tests.conftest import load_tiny
+from tests.conftest import load_tiny, with_methods
 
 
 @pytest.fixture(scope="module")
 def bundle(tiny_vit_bundle: Path, workshop: Path) -> Path:
     """The tiny transformer with methods added: a dense one, one whose words go into a graph, and the refinement."""
-    from export.methods import extend
-
-    folder = shutil.copytree(tiny_vit_bundle, workshop / "tiny-vit-methods")
-    extend(folder, "naclip,clip-es,affinity,textspan", 0, (str(workshop / "tiny-vit.json"), "none", 0), lambda step: None)
-    return folder
+    return with_methods(tiny_vit_bundle, workshop / "tiny-vit-methods", "naclip,clip-es,affinity,textspan")
 
 
 @pytest.fixture(scope="module")

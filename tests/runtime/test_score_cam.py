@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from export.encoders import FoldedAttentionPool
 from export.prompted import ChannelsGraph
 from runtime import ArgumentError, BundleError, Localizer, PresetError, Query, QueryError, Scene, SceneError
 from tests import configs, oracle, oracle_score_cam
-from tests.conftest import load_tiny
+from tests.conftest import load_tiny, with_methods
 
 WORDS = ["a cat", "a rocket", "a cup of coffee"]
 PLAIN = DEFAULT.replace(outline="grid", contrast=0.0, presence="any")
@@ -25,11 +24,7 @@ PLAIN = DEFAULT.replace(outline="grid", contrast=0.0, presence="any")
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle: Path, workshop: Path) -> Path:
     """The tiny ResNet with gScoreCAM's ranking."""
-    from export.methods import extend
-
-    folder = shutil.copytree(tiny_bundle, workshop / "tiny-gscorecam")
-    extend(folder, "score-cam,gscorecam", 0, (str(workshop / "tiny-rn.json"), "none", 0), lambda step: None)
-    return folder
+    return with_methods(tiny_bundle, workshop / "tiny-gscorecam", "score-cam,gscorecam")
 
 
 @pytest.fixture(scope="module")
