@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.softmax import softmax
+
 Floats = NDArray[np.float32]
 
 
@@ -49,12 +51,12 @@ def contrast(features: Floats, words: Words) -> Floats:
 
 def shares(features: Floats, words: Words, kappa: float) -> Floats:
     """The share of each question in a softmax over all that competes `(Q, n)`; 0.5 says: as much as all others together."""
-    return _softmax(kappa * (features.mean(axis=0) @ words.competing.T))[:, : len(words.asked)].T
+    return softmax(kappa * (features.mean(axis=0) @ words.competing.T))[:, : len(words.asked)].T
 
 
 def layers(features: Floats, words: Words, kappa: float, attention: Floats, floor: float = 0.1) -> Floats:
     """CLIPer: shares by each set `(L, n, D)`; those of the last, small ones left out, are spread by attention `(n, n)`."""
-    each = _softmax(kappa * (features @ words.competing.T))[..., : len(words.asked)]  # (L, n, Q)
+    each = softmax(kappa * (features @ words.competing.T))[..., : len(words.asked)]  # (L, n, Q)
     last = each[-1]
     last = np.where(last < floor * last.max(axis=0, keepdims=True), 0, last)
     return np.asarray((last.T @ attention + each.mean(axis=0).T), np.float32)
@@ -65,7 +67,7 @@ def surgery(features: Floats, words: Words, embedding: Floats) -> Floats:
     if len(words.asked) + len(words.others) < 2:
         return np.asarray((features.mean(axis=0) @ (words.asked - words.nothing).T).T, np.float32)
     texts = np.concatenate([words.asked, words.others])
-    weights = _softmax(2 * (texts @ embedding))
+    weights = softmax(2 * (texts @ embedding))
     weights = weights / weights.mean()
     products = (features.mean(axis=0) @ texts.T) * weights  # (n, C)
     return np.asarray((products - products.mean(axis=1, keepdims=True))[:, : len(words.asked)].T, np.float32)
@@ -77,7 +79,7 @@ def against(words: Words, patches: Floats, kappa: float) -> Floats:
     suits, directions = kappa * (texts @ patches), []
     for row, text in enumerate(words.asked):
         others = np.delete(np.arange(len(texts)), row)
-        directions.append(text - _softmax(suits[others]) @ texts[others])
+        directions.append(text - softmax(suits[others]) @ texts[others])
     return np.asarray(directions, np.float32)
 
 
@@ -86,8 +88,3 @@ def spread(maps: Floats, affinity: Floats, least: float = 0.4) -> Floats:
     low, high = maps.min(axis=1, keepdims=True), maps.max(axis=1, keepdims=True)
     scaled = (maps - low) / np.maximum(high - low, 1e-12)
     return np.asarray(np.where(scaled >= least, scaled, 0) @ affinity.T, np.float32)
-
-
-def _softmax(logits: Floats) -> Floats:
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float32)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.softmax import softmax
+
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
@@ -19,12 +21,12 @@ def softmax_weights(scores: Floats, temperature: float, chosen: Flags | None = N
     scaled = scores.astype(np.float64) / temperature
     if chosen is not None:
         scaled = np.where(chosen, scaled, -np.inf)
-    return np.asarray(_softmax(scaled, axis=1), np.float32)
+    return np.asarray(softmax(scaled, axis=1), np.float32)
 
 
 def probabilities(cosines: Floats, logit_scale: float) -> Floats:
     """The probability that CLIP gives each text for each masked copy, of cosines `(P, K)` with all texts that compete."""
-    return np.asarray(_softmax(logit_scale * cosines.astype(np.float64), axis=0), np.float32)
+    return np.asarray(softmax(logit_scale * cosines.astype(np.float64), axis=0), np.float32)
 
 
 def top_channels(slopes: Floats, count: int = TOP) -> Flags:
@@ -32,8 +34,3 @@ def top_channels(slopes: Floats, count: int = TOP) -> Flags:
     chosen = np.zeros(slopes.shape, dtype=bool)
     np.put_along_axis(chosen, np.argsort(-slopes, axis=1, kind="stable")[:, :count], values=True, axis=1)
     return chosen
-
-
-def _softmax(scores: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    lifted = np.exp(scores - scores.max(axis=axis, keepdims=True))
-    return np.asarray(lifted / lifted.sum(axis=axis, keepdims=True))

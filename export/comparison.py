@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.boxes import find_boxes
 from engine.metrics import box_agreement
 from engine.outline import follow
-from engine.saliency import normalise, to_picture
+from engine.saliency import normalise
 from engine.spec import Spec
 from export.noise import Noise, measure, relative
 from export.options import PICTURES
 from export.reference import Floats, Reference
 from runtime import Localization, Localizer, Query, Scene
+from runtime.localization import cut_boxes
 from runtime.pictures import read_picture
 from runtime.text import ends
 
@@ -144,7 +144,7 @@ def compare_answer(
     scores[sample] = sampled
     outline = scene.outline_for(localizer.spec)
     wanted = follow(normalise(reference.saliency(scene.maps, scores, localizer.manifest.logit_scale)), outline)
-    boxes = find_boxes(to_picture(wanted, scene.frame, localizer.spec.resize, localizer.spec.interpolation), localizer.spec)
+    boxes, _ = cut_boxes(wanted, scene.frame, localizer.spec)
     return float(np.abs(wanted - answer.map).max()), box_agreement(boxes.xyxy, answer.xyxy)
 
 

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.boxes import Boxes, find_boxes
+from engine.boxes import Boxes
 from engine.manifest import Manifest
 from engine.prediction import expected_error
-from engine.saliency import SaliencyOptions, normalise, to_picture, weigh_maps
+from engine.saliency import SaliencyOptions, normalise, weigh_maps
 from engine.spec import Spec
 from runtime.backends.session import Session
 from runtime.dense import spread_by_affinity
 from runtime.errors import BundleError
 from runtime.findings import Findings
-from runtime.localization import Localization
+from runtime.localization import Localization, cut_boxes
 from runtime.query import Query
 from runtime.scene import Floats, Scene
 
@@ -84,8 +84,7 @@ class Answerer:
         """Cut the boxes of one query out of its saliency in [0, 1]; `scores` `(K,)` are relative to the base."""
         margin = self.margin(scores, scene, findings)
         present = margin > self.least_margin  # without a measured margin: any map above the base
-        spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
-        boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
+        boxes, spread = cut_boxes(saliency, scene.frame, self.spec) if present else (Boxes.none(), None)
         return Localization(
             query=query.label,
             xyxy=boxes.xyxy,

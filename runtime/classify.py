@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.records import shown
+from engine.softmax import softmax
 from runtime.errors import ArgumentError, QueryError, SceneError
 from runtime.localization import Localization
 from runtime.pictures import Picture, Pixels, read_picture
@@ -73,8 +74,7 @@ def ranked(localizer: Localizer, picture: Picture | Scene, queries: list[Query],
     """The best labels and their places in the list."""
     cosines = localizer.text.embed(queries).astype(np.float64) @ embedding_of(localizer, picture)
     logits = localizer.manifest.logit_scale * cosines
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
+    shares = softmax(logits)
     order = np.argsort(-shares, kind="stable")[:top_k]
     return [(Label(queries[at].label, float(shares[at]), float(cosines[at])), int(at)) for at in order]
 

@@ -9,18 +9,18 @@ from functools import cached_property
 import numpy as np
 
 from engine import dense
-from engine.boxes import Boxes, find_boxes
+from engine.boxes import Boxes
 from engine.dense import Words
 from engine.manifest import DENSE, Manifest, fingerprint
 from engine.methods import AFFINITY, Method
 from engine.outline import shrink
-from engine.saliency import normalise, to_picture
+from engine.saliency import normalise
 from engine.spec import Spec
 from runtime.backends.session import Session
 from runtime.encoder import StreamProgress
 from runtime.errors import SceneError
 from runtime.evidence import Evidence, Looker
-from runtime.localization import Localization
+from runtime.localization import Localization, cut_boxes
 from runtime.pictures import Pixels
 from runtime.query import Query
 from runtime.rivals import Rivals, refuse_alone, usual_rivals
@@ -199,8 +199,7 @@ class DenseAnswerer:
         # What CLIP Surgery takes away from every word leaves no 0 that would tell present from absent.
         margin = float(plane.max() - (plane.mean() if self.method.ask == "surgery" else 0))
         present = margin > 0
-        spread = to_picture(saliency, scene.frame, self.spec.resize, self.spec.interpolation) if present else None
-        boxes = Boxes.none() if spread is None else find_boxes(spread, self.spec)
+        boxes = cut_boxes(saliency, scene.frame, self.spec)[0] if present else Boxes.none()
         return Localization(
             query=query.label,
             xyxy=boxes.xyxy,

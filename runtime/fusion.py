@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.boxes import find_boxes
 from engine.manifest import DENSE, Manifest
 from engine.methods import METHODS, Method
-from engine.saliency import multiplied, to_picture
+from engine.saliency import multiplied
 from engine.spec import Spec
 from runtime.dense import Asking, DenseAnswerer, Further, OpenSession
 from runtime.evidence import Looker
-from runtime.localization import Localization
+from runtime.localization import Localization, cut_boxes
 from runtime.query import Query
 from runtime.scene import Floats, Scene
 from runtime.text import TextEncoder
@@ -38,8 +37,7 @@ class Fusion:
         both = replace(one, map=multiplied(one.map, other.map), passes=passes, method=self.method.name, spread=None)
         if not one.present:
             return both
-        spread = to_picture(both.map, one.frame, self.spec.resize, self.spec.interpolation)
-        boxes = find_boxes(spread, self.spec)
+        boxes, _ = cut_boxes(both.map, one.frame, self.spec)
         return replace(both, xyxy=boxes.xyxy, scores=boxes.scores)
 
 

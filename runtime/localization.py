@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.box_masks import box_masks
+from engine.boxes import Boxes, find_boxes
 from engine.frame import Frame
 from engine.saliency import to_picture
 from engine.spec import Spec
@@ -128,6 +129,12 @@ class Localization:
                 f"picture: call `runtime.drawing.draw(picture, found)` with the picture"
             )
         return write_picture(path, draw(self.picture, self, heat=heat))
+
+
+def cut_boxes(saliency: NDArray[np.float32], frame: Frame, spec: Spec) -> tuple[Boxes, NDArray[np.float32]]:
+    """The boxes of a map (h, w) in [0, 1], and the same map over the picture, which they were cut out of."""
+    spread = to_picture(saliency, frame, spec.resize, spec.interpolation)
+    return find_boxes(spread, spec), spread
 
 
 def _rounded(value: float, digits: int = 4) -> float | None:

@@ -70,12 +70,15 @@ class ScoreCamAnswerer(Answerer):
         self, scene: Scene, queries: Sequence[Query], texts: Floats, findings: Findings | None = None
     ) -> list[Localization]:
         """Answer queries, which compete with each other and with all nouns that none of them names."""
-        if self.spec.score_space != "probability":
-            return super().answer(scene, queries, texts, findings)
-        one_call = copy.copy(self)  # other threads ask other questions
-        one_call.competing = self.rivals.to(queries, texts)
-        refuse_alone("`score_space` = `probability`", len(queries) + len(one_call.competing))
-        return super(ScoreCamAnswerer, one_call).answer(scene, queries, texts, findings)
+        asked = self
+        if self.spec.score_space == "probability":
+            asked = copy.copy(self)  # other threads ask other questions
+            asked.competing = self.rivals.to(queries, texts)
+            refuse_alone("`score_space` = `probability`", len(queries) + len(asked.competing))
+        found = super(ScoreCamAnswerer, asked).answer(scene, queries, texts, findings)
+        if self.ranking is not None:  # passes that a question chose leave nothing to predict
+            found = [replace(one, preset="exact", estimate_error=None) for one in found]
+        return [replace(one, method=self.method.name) for one in found]
 
     def scores_and_maps(self, scene: Scene, texts: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Scores relative to the base, of the maps that count, and saliency `(h, w)` for each text."""
@@ -105,22 +108,6 @@ class ScoreCamAnswerer(Answerer):
         """The probability `(Q, K)` of each text among all, and the nouns of backgrounds that nobody asked for."""
         words = texts if self.competing is None else np.concatenate([texts, self.competing])
         return probabilities(ask(words) + (words @ scene.base)[:, None], self.logit_scale)[: len(texts)]
-
-    def localization(
-        self,
-        scene: Scene,
-        query: Query,
-        text: Floats,
-        scores: Floats,
-        saliency: Floats,
-        keep: bool,
-        findings: Findings | None,
-    ) -> Localization:
-        """The answer, under the method's name; passes that a question chose leave nothing to predict."""
-        found = super().localization(scene, query, text, scores, saliency, keep, findings)
-        if self.ranking is None:
-            return replace(found, method=self.method.name)
-        return replace(found, method=self.method.name, preset="exact", estimate_error=None)
 
     def margin(self, scores: Floats, scene: Scene, findings: Findings | None) -> float:
         """The same; maps that a question chose were all run."""
