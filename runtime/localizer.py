@@ -69,16 +69,16 @@ class Localizer:
     the one pass.
     """
 
-    again: Callable[..., Localizer]  # opens the same once more
+    reopen: Callable[..., Localizer]  # opens the same once more
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ANN401 - as __init__ has them
         """Remember how it is opened: another process, to which it is sent, opens it again in the same way."""
         opened = super().__new__(cls)
-        opened.again = functools.partial(cls, *arguments, **options)
+        opened.reopen = functools.partial(cls, *arguments, **options)
         return opened
 
     def __reduce__(self) -> tuple[Callable[..., Localizer], tuple[()]]:
-        return self.again, ()
+        return self.reopen, ()
 
     def __init__(  # noqa: PLR0913 - the front door's options
         self,
@@ -121,7 +121,7 @@ class Localizer:
         if affinity:
             check_affinity(self.manifest, model.folder, windows)
         self.asking = Asking(self.templates, background, windows, affinity)
-        self.opened = self.under(self.spec, plan_passes(self.manifest, preset, passes, refine))
+        self.opened = self.opened_under(self.spec, plan_passes(self.manifest, preset, passes, refine))
         self.opened_in = time.perf_counter() - started
 
     def __repr__(self) -> str:
@@ -132,12 +132,12 @@ class Localizer:
         """The same open model asked under another spec, such as another threshold: nothing is loaded or encoded again."""
         other = object.__new__(type(self))
         vars(other).update(vars(self))
-        other.again = functools.partial(self.again, spec=spec)
+        other.reopen = functools.partial(self.reopen, spec=spec)
         other.spec = as_spec(spec, self.method)
-        other.opened = self.under(other.spec, self.plan)
+        other.opened = self.opened_under(other.spec, self.plan)
         return other
 
-    def under(self, spec: Spec, plan: PassPlan) -> OpenMethod:
+    def opened_under(self, spec: Spec, plan: PassPlan) -> OpenMethod:
         """The method opened under a spec that the bundle can be asked under."""
         check_masks(self.bundle, spec)
         check_base(self.precision, spec)
